@@ -11,7 +11,7 @@ import typer
 
 KINDS = ("keys", "projects", "users", "providers", "routes", "prices", "admins", "tokens")
 GROUPS = ("day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent")
-PATIENCE = 1.5
+TIMEOUT_SECONDS = 1.5
 """Seconds that a shell may be kept waiting."""
 
 Completer = Callable[[typer.Context, str], list[str]]
@@ -77,7 +77,7 @@ def _of_gateway(kind: str, context: typer.Context) -> list[str]:
         access = resolve_admin(url=context.params.get("url"), profile=context.params.get("profile"))
         check(access)
         root = access.root.value
-        with AdminClient(root, token=access.secret.value, timeout=PATIENCE, verify=verification(root)) as admin:
+        with AdminClient(root, token=access.secret.value, timeout=TIMEOUT_SECONDS, verify=verification(root)) as admin:
             return [item.id if kind == "tokens" else item.name for item in getattr(admin, kind).list()]
     except (AdminError, CredentialError):
         return []

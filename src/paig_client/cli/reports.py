@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 PAUSE = 1.0
 """Seconds before a broken stream of events is opened again."""
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds that a gateway may be away before `paig tail` gives up."""
 SEARCHED, PAGE = 2000, 200
 """How many requests `paig tail` looks back through for those that are wanted, and how many it reads at once."""
@@ -336,11 +336,11 @@ def _await(admin: AdminClient) -> None:
     """Return once the gateway answers.
 
     Raises:
-        GatewayUnreachable: It does not for `PATIENCE` seconds.
+        GatewayUnreachable: It does not for `TIMEOUT_SECONDS` seconds.
     """
     from paig_client.admin import GatewayUnreachable, Refused
 
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT_SECONDS
     while True:
         time.sleep(PAUSE)
         try:

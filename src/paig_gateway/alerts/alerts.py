@@ -34,7 +34,7 @@ from paig_gateway.telemetry.otlp.transport import ExportResult, pause_of
 from paig_gateway.telemetry.settings import AlertsSpec
 
 CHECK_SECONDS = 5.0
-LEDGER_PATIENCE = timedelta(seconds=10)
+LEDGER_DOWN_AFTER = timedelta(seconds=10)
 """How long the database may be unavailable before an alert is sent."""
 POST_SECONDS = 10.0
 AT_ONCE = 10
@@ -131,7 +131,7 @@ class Alerts:
         self._down_since = (self._down_since or now) if down else None
         if down == self._told_down:
             return
-        if down and self._down_since is not None and now - self._down_since < LEDGER_PATIENCE:
+        if down and self._down_since is not None and now - self._down_since < LEDGER_DOWN_AFTER:
             return
         if (await self._deliver(ledger_alert(down, self._ledger.last_error or "", now))).taken:
             self._told_down = down

@@ -147,7 +147,7 @@ class SetAside(LedgerCommand):
 
 @dataclass(slots=True, eq=False)
 class Flush(LedgerCommand):
-    """Nothing; done once everything queued before it is durable."""
+    """Does nothing; it is done when everything queued before it is durable."""
 
 
 Result = None | Refusal | Corrected | Exception
@@ -212,7 +212,7 @@ class BatchExecutor:
             self.bury(silent.node_id)
 
     def stop(self) -> None:
-        """Sign off, unless requests are still open: then the node's row stays, so that others find them."""
+        """Remove this node's row, unless requests are still open: then it stays, so that other nodes find them."""
         try:
             with writing(self.engine) as connection:
                 nodes.forget(connection, self.node_id)
@@ -231,7 +231,7 @@ class BatchExecutor:
             nodes.beat(connection, self.node_id, self.process, nodes.now_ms(connection, self.clock))
 
     def silent(self) -> list[nodes.Beat]:
-        """The other nodes that are dead, or look so by their beat."""
+        """The other nodes that are dead, or whose heartbeat is too old."""
         with self.engine.connect() as connection:
             return nodes.silent(connection, self.node_id, nodes.now_ms(connection, self.clock))
 
@@ -329,7 +329,7 @@ class BatchExecutor:
         raise RuntimeError("what a batch needs kept changing while it was read")
 
     def _read_set(self, commands: Sequence[LedgerCommand]) -> ReadSet:
-        """What is known to be needed; for the rest see `_needs_more`."""
+        """The rows that are known to be needed; for the rest see `_needs_more`."""
         wanted = ReadSet()
         for command in commands:
             match command:
@@ -526,7 +526,7 @@ def _made_since(hold: Hold | None, found: RowsRead) -> list[Limit]:
 
 
 def _plain(reservation: Reservation) -> Reservation:
-    """A request without what a database may refuse: only what its charge needs."""
+    """A request with only the fields that its charge needs, which no database refuses."""
     ascii = reservation.model.encode("ascii", "replace").decode()
     return replace(
         reservation,

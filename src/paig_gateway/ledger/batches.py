@@ -1,7 +1,7 @@
-"""Open batches: what their holds are for, and which node polls their provider.
+"""Open batches: the requests that their holds are for, and the node that polls their provider.
 
-A batch's row is written in the transaction that takes its hold away from its node, and removed once all is charged.
-The node that asks the provider takes the row for a while; if the node dies, the row becomes free again.
+A batch's row is written in the transaction that takes its hold away from its node, and removed once all is charged. The
+node that polls the provider claims the row for a while; if the node dies, the claim ends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OpenBatch:
         key_id: The key that made it.
         project_id: Its project, or None.
         created_at: When; its prices are those of that moment.
-        deadline: When what has no result is charged at its ceiling.
+        deadline: When lines without a result are charged at their ceiling.
         looks: How often the provider was polled.
     """
 
@@ -74,7 +74,7 @@ def due(engine: Engine, at: datetime) -> list[OpenBatch]:
 
 
 def oldest(engine: Engine) -> datetime | None:
-    """When the oldest batch was made that is not charged yet; the rows of its lines have that time."""
+    """The time of the oldest batch that is not charged yet; the rows of its lines have that time."""
     with engine.connect() as connection:
         found: int | None = connection.execute(select(func.min(BATCHES.c.created_at))).scalar()
     return None if found is None else moment(found)
@@ -100,7 +100,7 @@ def of_caller(engine: Engine, providers: Sequence[str], key_id: str, project_id:
 
 
 def take(engine: Engine, batch_id: str, node: str, at: datetime) -> bool:
-    """Have a batch for this node alone; false where another node that lives has it, or it is charged."""
+    """Claim a batch for this node; returns False if a living node has claimed it, or it is charged."""
     row = BATCHES.c
     free = or_(_is_free(at), row.node == node)
     taken = update(BATCHES).where(row.id == batch_id, free).values(node=node, until=milliseconds(at + TAKEN))
@@ -125,7 +125,7 @@ def hurry(engine: Engine, batch_id: str, at: datetime) -> None:
 
 
 def lines_of(engine: Engine, batch_id: str) -> bytes | None:
-    """What a batch's lines ask; None where that is not known."""
+    """The lines of a batch; None if they are not known."""
     with engine.connect() as connection:
         return connection.execute(select(BATCHES.c.lines).where(BATCHES.c.id == batch_id)).scalar()
 
@@ -138,13 +138,13 @@ def held_for(engine: Engine, batch_id: str) -> int | None:
 
 
 def end(engine: Engine, batch_id: str) -> None:
-    """Forget a batch that is charged."""
+    """Remove a batch that is charged."""
     with engine.begin() as connection:
         connection.execute(delete(BATCHES).where(BATCHES.c.id == batch_id))
 
 
 def keep_input(engine: Engine, provider: str, file_id: str, at: datetime, lines: bytes) -> None:
-    """Keep what the lines of an uploaded file ask, instead of those of an earlier file of that id."""
+    """Store the lines of an uploaded file, in place of those of an earlier file with that id."""
     values = {"provider": provider, "id": file_id, "created_at": milliseconds(at), "lines": lines}
     old = INPUTS.c.created_at < milliseconds(at - INPUTS_KEPT)
     with engine.begin() as connection:
@@ -155,13 +155,13 @@ def keep_input(engine: Engine, provider: str, file_id: str, at: datetime, lines:
 
 
 def forget_input(engine: Engine, providers: Sequence[str], file_id: str) -> None:
-    """Forget what the lines of a file ask that is deleted, or replaced by one that was not read."""
+    """Remove the lines of a file that is deleted, or replaced by one that was not read."""
     with engine.begin() as connection:
         connection.execute(delete(INPUTS).where(INPUTS.c.id == file_id, INPUTS.c.provider.in_(providers)))
 
 
 def find_input(engine: Engine, providers: Sequence[str], file_id: str, since: datetime) -> tuple[str, bytes] | None:
-    """At which of the providers a file is, and what its lines ask; None where it was not read since then."""
+    """The provider that has a file, and the file's lines; None if it was not read since then."""
     mine = INPUTS.c.id == file_id, INPUTS.c.provider.in_(providers), INPUTS.c.created_at >= milliseconds(since)
     query = select(INPUTS.c.provider, INPUTS.c.lines).where(*mine)
     with engine.connect() as connection:

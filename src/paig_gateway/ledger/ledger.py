@@ -52,11 +52,11 @@ from paig_gateway.ledger.writer import Answers, Pending, Task, Writer, overloade
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 2.0
+MAX_WAIT_SECONDS = 2.0
 WATCH_SECONDS = 0.25
 FLUSH_SECONDS = 1.0
 NO_NODE = ""
-"""Stands in a hold for its node where the work goes on at the provider: no node's end charges it."""
+"""In place of a hold's node while the work continues at the provider: the end of a node does not charge it."""
 LATER_SECONDS = 0.005
 """How long a settlement that no answer waits for is kept, to be written with the next reservations."""
 
@@ -69,7 +69,7 @@ class Ledger:
         node_id: This process's name among the nodes; no other process ever has the same.
         home: The folder for the file of requests that cannot be recorded at once; None keeps none.
         max_queue: How many commands may be queued before new reservations are refused.
-        patience: How many seconds a reservation may wait for the database before it is refused.
+        max_wait: The most seconds that a reservation waits for the database before it is refused.
         keep_days: For how many days finished requests are kept; None for ever.
     """
 
@@ -81,18 +81,18 @@ class Ledger:
         home: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
         max_queue: int = 10_000,
-        patience: float = PATIENCE_SECONDS,
+        max_wait: float = MAX_WAIT_SECONDS,
         keep_days: int | None = None,
     ) -> None:
         self.dropped = 0
-        """How many refusals' rows were not written, because there were too many."""
+        """The number of refusals whose rows were dropped, because there were too many."""
         self.set_aside = 0
-        """How many requests were charged at their ceiling because the database refused their settlement."""
+        """The number of requests that were charged at their ceiling because the database refused their settlement."""
         self._engine = engine
         self._spool = Spool(home, node_id) if home else None
         self._clock = clock
         self._max_queue = max_queue
-        self._max_wait = patience
+        self._max_wait = max_wait
         self._keep_days = keep_days
         self._keeper: asyncio.Task[None] | None = None
         self._executor = BatchExecutor(engine, node_id, clock)
@@ -181,7 +181,7 @@ class Ledger:
             await asyncio.to_thread(self._checkpointer.stop)
         if self._watchdog:
             self._watchdog.cancel()
-        while not self._writer.queue.empty():  # what came while the thread was ending
+        while not self._writer.queue.empty():  # commands that arrived while the thread was ending
             if (pending := self._writer.queue.get()) is not None:
                 self._answer([(pending, overloaded("The gateway has shut down."))])
         while self._writer.later:
@@ -378,7 +378,7 @@ class Ledger:
         log.error("request %s is charged at its ceiling; its settlement is %s: %s", entry.settlement.id, kept, reason)
 
     def _write_refusals(self) -> None:
-        """Hand those that wait to the writer."""
+        """Hand the waiting commands to the writer."""
         found = self._refusals.take()
         if found and self._writer.running:
             pending = Pending(partial(refusals.write, refused=found), None, time.monotonic())
@@ -419,7 +419,7 @@ class Ledger:
             self._writer.queue.put(pending)
 
     def _wake(self) -> None:
-        """Have the writer do what no answer waits for, unless it has done it already."""
+        """Have the writer execute the commands that no answer waits for, unless it has done so already."""
         self._wakes = False
         if self._writer.later:
             self._writer.queue.put(None)
@@ -450,7 +450,9 @@ class Ledger:
                 else:
                     future.set_result(answer)
             elif isinstance(pending.command, Reserve) and answer is None and self._writer.running:
-                self._put(Pending(Release(pending.command.reservation.id), None, pending.since))  # its caller has left
+                self._put(
+                    Pending(Release(pending.command.reservation.id), None, pending.since)
+                )  # its caller has disconnected
 
     def _was_recorded(self, pending: Pending, answer: object) -> None:
         """Remove a settlement from the list of unrecorded ones."""

@@ -1,8 +1,8 @@
-"""Limits that are made or deleted while their owner sends requests.
+"""Limits that are created or deleted while their owner sends requests.
 
 A new limit counts what its owner has already spent in the present window, and holds what its requests in flight may
-still cost. This happens in the transaction that makes the limit, so that it never lacks its past. A named limit by tag
-or session counts what is spent from then on: totals know neither.
+still cost. This happens in the transaction that creates the limit, so its counter is complete from the start. A named
+limit by tag or session counts only what is spent from then on, because totals have neither.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Nodes: the gateway processes that share a database, and how they detect that one has died.
 
 A node writes its beat every two seconds. It is dead when its beat is fifteen seconds old, or at once when it ran where
-this one runs and its process is gone. A dead node's open requests are charged at their ceiling, and only then does its
-row go. Who reserves makes sure that its own row is there, so no open request ever lacks a node.
+this one runs and its process is gone. A dead node's open requests are charged at their ceiling before its row is
+removed. Each reservation checks that its node's row exists, so every open request has a node.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class Process:
         return cls(f"{name} {_place()} {_start(os.getpid())}", os.getpid())
 
     def is_gone(self) -> bool:
-        """Whether it surely no longer lives: it ran here, and its process id is free or another's."""
+        """Whether its process has surely ended:
+
+        it ran on this machine, and its process id is free or another process's.
+        """
         _, place, start = self.host.split(" ")
         return "-" not in (place, start) and place == _place() and _start(self.pid) != start
 
@@ -147,7 +150,7 @@ def open_ids(connection: Connection, node_id: str, limit: int | None = None) -> 
 def forget(connection: Connection, node_id: str) -> bool:
     """Remove a node unless it has open requests. Returns whether it was removed here.
 
-    Two statements, because only the second sees what a transaction committed that the first had to wait for.
+    Two statements, because only the second sees the changes of a transaction that the first had to wait for.
     """
     row = NODES.c.id == node_id
     connection.execute(select(NODES.c.id).where(row).with_for_update())

@@ -1,7 +1,7 @@
-"""Requests that were refused before they could be in the ledger: each is found by the id that its client got.
+"""Requests that were refused before they got a row in the ledger: each is found by the id that its client got.
 
-They cost nothing and move no limit, and strangers can cause any number of them. So they stay in a table of their own, a
-few are written at a time, requests without a known key are the smaller part of those, and only the latest are kept.
+They cost nothing and move no limit, and strangers can cause any number of them. So they have their own table, only a
+few are written at a time (the smaller part of them without a known key), and only the latest are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paig_gateway.ledger.statements import TABLES
 
 REFUSALS = TABLES["refusals"]
 WRITTEN, WRITTEN_UNKNOWN = 100, 25
-"""How many are kept until the next write, in all and of callers without a known key; further ones are dropped."""
+"""The most that wait for the next write, in all and of callers without a known key; further ones are dropped."""
 WRITE_SECONDS = 0.25
 KEPT, KEPT_FOR = 50_000, timedelta(days=7)
 TEXT_LENGTH = 500
@@ -73,12 +73,12 @@ class RefusalBuffer:
 
     def __init__(self) -> None:
         self.dropped = 0
-        """How many were not written, because there were too many at a time."""
+        """The number that was not written, because there were too many at a time."""
         self._waiting: list[RefusedRequest] = []
         self._unknown = 0
 
     def add(self, refused: RefusedRequest) -> bool:
-        """Keep one for the next write; returns whether it is the first that waits."""
+        """Add one for the next write; returns whether it is the first one waiting."""
         unknown = refused.caller is None
         if len(self._waiting) >= WRITTEN or (unknown and self._unknown >= WRITTEN_UNKNOWN):
             self.dropped += 1

@@ -39,9 +39,9 @@ SORTED: dict[str, Kind] = {
     **dict.fromkeys(("key", "project", "user", "route", "provider", "model", "format", "run", "session"), "text"),
     **dict.fromkeys(("certainty", "certainty_reason", "cost_source", "price", "error"), "text"),
 }
-"""What requests can be sorted by."""
+"""The fields that requests can be sorted by."""
 EQUAL = ("format", "run", "session", "trace_id", "certainty", "certainty_reason", "cost_source", "price", "error")
-"""What requests can be filtered by besides their owners and times: fields that must have a certain value."""
+"""The fields, besides owners and times, that requests can be filtered by: each must have a given value."""
 _HELD = frozenset(HeldRequest.__struct_fields__)
 
 _OWNED = {"key": "keys", "project": "projects", "user": "users"}
@@ -220,7 +220,7 @@ def finished_of_node(engine: Engine, node_id: str, since: int, *, swept: bool = 
 def usage(
     engine: Engine, by: Sequence[str], which: Filter, sort: str | None = None, limit: int | None = None
 ) -> UsageReport:
-    """Totals by group, the dearest first, or in order of time where grouped by time.
+    """Totals by group, the most expensive first, or in order of time if grouped by time.
 
     Args:
         by: Any of `GROUPS`, or `tag:NAME`; none for one total. Tags, sessions and agents are read from the rows, and
@@ -346,7 +346,7 @@ def row_sums() -> list[ColumnElement[Any]]:
 
 
 def _beside_charges(connection: Connection, which: Filter, groups: Sequence[str]) -> Select[Any]:
-    """By how much the price list differs from the providers' own charges; read from the rows, as long as they last."""
+    """The difference between list prices and the providers' own charges, from the rows that are kept."""
     conditions = [REQUESTS.c.list_price.is_not(None), *row_conditions(connection, which)]
     keys = [_column(REQUESTS, group).label(f"group_{number}") for number, group in enumerate(groups)]
     extra = func.sum(REQUESTS.c.list_price - REQUESTS.c.cost).label(_EXTRA)
@@ -370,7 +370,7 @@ def _total(group: Mapping[str, str | None], sums: Mapping[str, int]) -> UsageTot
 
 
 def owner_names(connection: Connection) -> dict[str, dict[str, str]]:
-    """Names of keys, projects and users, by id: rollups know ids alone."""
+    """Names of keys, projects and users by id: rollups have only ids."""
     return {
         kind: {row.id: row.name for row in connection.execute(select(TABLES[table].c.id, TABLES[table].c.name))}
         for kind, table in _OWNED.items()
@@ -391,11 +391,11 @@ def _shown(group: str, value: Any, names: Mapping[str, Mapping[str, str]]) -> st
 
 
 def _conditions(connection: Connection, table: Table, which: Filter) -> list[ColumnElement[bool]]:
-    """Those that rows and rollups share."""
+    """Conditions that rows and rollups share."""
     found = _within(table.c.project_id, which.within)
     for kind, owners in _OWNED.items():
         if (named := getattr(which, kind)) is not None:
-            # Looked up beforehand: only of an id that is known can an index be made use of.
+            # Looked up first: an index can be used only with a known id.
             owner = TABLES[owners].c
             ids = set(connection.execute(select(owner.id).where(or_(owner.name == named, owner.id == named))).scalars())
             column = table.c[f"{kind}_id"]
@@ -416,7 +416,7 @@ def _within(project_id: ColumnElement[str], within: frozenset[str] | None) -> li
 
 
 def row_conditions(connection: Connection, which: Filter, table: Table = REQUESTS) -> list[ColumnElement[bool]]:
-    """What a request must meet, in the table of finished ones or of holds."""
+    """The conditions on a request, in the table of finished ones or of holds."""
     found = _conditions(connection, table, which)
     if which.status is not None:
         found.append(table.c.status == which.status if table is not HOLDS else false())
@@ -467,7 +467,7 @@ def _open_request(row: Row[Any]) -> Request:
 
 
 def _refused_request(row: Row[Any]) -> Request:
-    """A request that was refused before it could be in the ledger."""
+    """A request that was refused before it got a row."""
     known = {**dict.fromkeys(_PLAIN), "stream": False, "tags": {}, "attempts": [], "model": "", **row.request}
     time = moment(row.time).astimezone(UTC)
     return Request(**{**known, "id": row.id, "state": "settled", "cost": "0", "reserved": "0", "time": time})

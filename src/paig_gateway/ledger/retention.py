@@ -1,4 +1,4 @@
-"""Removing old requests a little at a time, so that the ledger's writer is never kept for long."""
+"""Removes old requests a few at a time, so that the ledger's writer is never busy for long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNS_KEPT = timedelta(days=90)
 """How long the budget of a run is kept after its last request; a later run of the same name has a new budget."""
 
 Perform = Callable[[Task], Awaitable[object]]
-"""Has the ledger's writer do something."""
+"""Has the ledger's writer execute a function."""
 
 
 async def prune(
@@ -53,7 +53,7 @@ async def prune(
         How many requests were removed.
     """
     pruned, place = 0, None
-    # The row of a batch's line shows that it is charged, and is needed until all lines are.
+    # The row of a batch's line shows that it is charged, so it is needed until all lines are.
     oldest = await in_thread(batches.oldest, engine)
     before = before if oldest is None else min(before, oldest)
     works_before = min(before, now - WORKS_KEPT)

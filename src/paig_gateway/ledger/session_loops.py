@@ -36,7 +36,7 @@ _UPSERT = text(
 
 
 class SeenLoop(Protocol):
-    """What is noted of a loop."""
+    """The fields of a loop that are recorded."""
 
     @property
     def kind(self) -> str: ...
@@ -55,7 +55,7 @@ LoopT = TypeVar("LoopT", bound=SeenLoop)
 
 
 def record(engine: Engine, loops: Iterable[SeenLoop], now: datetime) -> None:
-    """Note loops, and forget those that are too old or too many."""
+    """Record loops, and remove those that are too old or too many."""
     table = SessionLoopRow
     with writing(engine) as connection:
         for one in loops:
@@ -80,10 +80,10 @@ def loops_of(connection: Connection, places: Sequence[tuple[str, str]]) -> Mappi
 
 
 class LoopLog(Generic[LoopT]):
-    """Notes what one process saw, and passes it on to its alerts. For one event loop.
+    """Records the loops that one process saw, and passes them on to its alerts. For one event loop.
 
     Args:
-        look: What was seen since the last look.
+        look: Returns the loops since the last call.
     """
 
     def __init__(self, look: Callable[[], Sequence[LoopT]], engine: Engine, now: Callable[[], datetime]) -> None:
@@ -94,7 +94,7 @@ class LoopLog(Generic[LoopT]):
         self._for_alerts: list[LoopT] = []
 
     def take(self) -> Sequence[LoopT]:
-        """What was seen since the last call."""
+        """The loops since the last call."""
         self._see()
         found, self._for_alerts = self._for_alerts, []
         return found
@@ -105,7 +105,7 @@ class LoopLog(Generic[LoopT]):
         self._for_alerts = [*self._for_alerts, *seen][-MOST_WAITING:]
 
     async def note(self) -> None:
-        """Note what is not noted yet.
+        """Record the loops that are not recorded yet.
 
         Raises:
             SQLAlchemyError: The database is unavailable; it is noted later.
@@ -121,7 +121,7 @@ class LoopLog(Generic[LoopT]):
             raise
 
     async def run(self) -> None:
-        """Note every few seconds until cancelled; the ledger tells when its database is away."""
+        """Record loops every few seconds until cancelled; the ledger reports when the database is unavailable."""
         while True:
             await asyncio.sleep(EVERY)
             try:

@@ -1,4 +1,4 @@
-"""The spool: requests that the database has not taken yet, in a file until it has.
+"""The spool: a file with the requests that the database has not recorded yet.
 
 They survive the death of the process this way: the next gateway that starts with the same home folder records what it
 finds. The file exists only while something is unrecorded.
@@ -62,14 +62,14 @@ class Spool:
         self._append(self.path, entry)
 
     def recorded(self, request_id: str) -> None:
-        """The database has the request; the last one removes the file."""
+        """Remove a request that the database has recorded; with the last one the file is removed."""
         if request_id in self._unrecorded:
             self._unrecorded.discard(request_id)
             if not self._unrecorded:
                 self.path.unlink(missing_ok=True)
 
     def set_aside(self, entry: Unrecorded) -> None:
-        """Keep a request that the database will never accept unchanged."""
+        """Keep a request that the database will never accept as it is."""
         self._append(self.set_aside_path, entry)
 
     def left_behind(self, alive: Container[str]) -> list[Path]:
@@ -98,5 +98,5 @@ def read(path: Path) -> Iterator[Unrecorded]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             yield msgspec.json.decode(line, type=Unrecorded)
-        except msgspec.DecodeError as error:  # cut off by the death of its process
+        except msgspec.DecodeError as error:  # cut off when its process died
             log.error("cannot read line %d of %s: %s", number, path, error)

@@ -64,7 +64,7 @@ class SchemaChangedError(Exception):
 
 @dataclass
 class ReadSet:
-    """What a batch is about.
+    """The rows that a batch needs.
 
     Attributes:
         node_id: This node, where the batch inserts holds or rows: only a registered node may.
@@ -98,7 +98,7 @@ class ReadSet:
 
 @dataclass
 class RowsRead:
-    """What there is of a `ReadSet`; see `LedgerBatch` for the first four."""
+    """The rows of a `ReadSet` that exist; see `LedgerBatch` for the first four."""
 
     holds: dict[str, Hold]
     rows: dict[str, FinishedRow]
@@ -185,7 +185,7 @@ def limit(values: Sequence[Any]) -> Limit:
 
 
 def fitting(missing: Iterable[CounterKey], wanted: ReadSet, count: Callable[[str, int, int], int]) -> list[CounterKey]:
-    """Those of the missing counters that may be made; the others are added to `wanted.crowded`.
+    """The missing counters that may be created; the others are added to `wanted.crowded`.
 
     Args:
         missing: The counters.
@@ -209,7 +209,7 @@ def fitting(missing: Iterable[CounterKey], wanted: ReadSet, count: Callable[[str
 
 
 def counter_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
-    """What to add to each counter: limit id, window start, spent, held.
+    """The changes of each counter: limit id, window start, spent, held.
 
     A new counter is written even if it is zero, because a settlement ignores missing counters.
     """
@@ -221,7 +221,7 @@ def counter_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
 
 
 def rollup_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
-    """What to add to each rollup, as `ROLLUP` has the columns."""
+    """The changes of each rollup, in the columns of `ROLLUP`."""
     return [(*key, *sums) for key, sums in sorted(batch.rollups.items()) if any(sums)]
 
 

@@ -20,7 +20,7 @@ from paig_gateway.database.tables import KeyRow, ProjectRow, RequestRow, StoredO
 from paig_gateway.database.upsert import insert_into
 
 LONGEST = 512
-"""Characters of an id that is kept."""
+"""The most characters of an id that is stored."""
 
 _AT_ONCE = 200
 
@@ -93,7 +93,7 @@ class StoredObjectFilter:
     """A filter of stored objects: by provider, kind, key and project; None means any.
 
     Attributes:
-        within: Ids of the only projects that may be told of; None for all.
+        within: The ids of the projects that may be shown; None for all.
     """
 
     provider: str | None = None
@@ -186,11 +186,11 @@ def forget(engine: Engine, provider: str, id: str) -> None:
 
 
 PASSING = ("item", "upload-session")
-"""Kinds of objects that are named for a while only: their owners are not kept for ever."""
+"""Kinds of short-lived objects: their owners are removed after a while."""
 
 
 def passing(engine: Engine, before: datetime, limit: int) -> list[tuple[str, str]]:
-    """Some objects of passing kinds that were made before a moment: their providers and ids."""
+    """Some short-lived objects that were made before a moment: their providers and ids."""
     row = StoredObjectRow
     old = select(col(row.provider), col(row.id)).where(
         col(row.kind).in_(PASSING), col(row.created_at) < milliseconds(before)
@@ -200,7 +200,7 @@ def passing(engine: Engine, before: datetime, limit: int) -> list[tuple[str, str
 
 
 def remove(connection: Connection, objects: Sequence[tuple[str, str]]) -> None:
-    """Remove what is known of some objects, by provider and id."""
+    """Remove the owners of some objects, by provider and id."""
     row = StoredObjectRow
     for provider in {provider for provider, _ in objects}:
         ids = [id for other, id in objects if other == provider]

@@ -71,7 +71,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hold keeps of its request, as one JSON document, until the finished row is written."""
+    """The fields of a request that its hold keeps, as one JSON document, until the finished row is written."""
 
     key: str
     route: str
@@ -91,7 +91,7 @@ class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, r: Reservation) -> HeldRequest:
-        """What is kept of a reservation; text that a database refuses is replaced."""
+        """The kept fields of a reservation; text that a database refuses is replaced."""
         caller = r.caller
         tags = {text(name): text(value) for name, value in r.tags.items()} if r.tags else None
         return cls(
@@ -199,7 +199,7 @@ def counter_key(limit: Limit, at: datetime) -> CounterKey:
 
 
 _KNOWN_KEYS: dict[int, tuple[tuple[Limit, ...], int, tuple[CounterKey, ...]]] = {}
-"""By the id of some limits: these, so that the id stays theirs, a minute, and their counters in it."""
+"""By the `id()` of a tuple of limits: the tuple (so that the id stays its own), a minute, and the counters in it."""
 
 
 def counter_keys(limits: tuple[Limit, ...], at: datetime) -> tuple[CounterKey, ...]:
@@ -254,7 +254,7 @@ class _Finished:
 
 @dataclass
 class LedgerBatch:
-    """What one transaction read, and what it is going to write.
+    """The rows that one transaction read, and the changes that it will write.
 
     Attributes:
         node_id: The node that writes.
@@ -536,7 +536,7 @@ class LedgerBatch:
         )
 
     def _close(self, id: str) -> Hold | None:
-        """Take a hold out of the table."""
+        """Remove a hold from the table."""
         hold = self.holds.pop(id, None)
         if hold is not None:
             self.closed.append(id)
@@ -544,7 +544,7 @@ class LedgerBatch:
         return hold
 
     def _hold_nothing(self, reservation: Reservation, *, counted: bool = True) -> Hold:
-        """What a request would have held, at nothing, where its row is written without a reservation."""
+        """A hold of nothing, for a request whose row is written without a reservation."""
         r, caller = reservation, reservation.caller
         held: list[LimitHold] = []
         limits = binding(reservation, self.runs) if counted else ()
@@ -615,7 +615,7 @@ class LedgerBatch:
 
 
 def _part(hold: Hold, line: BatchLine, node_id: str) -> Hold:
-    """What a batch's hold gives for one line, as a hold of its own: what the line costs, as far as it reaches."""
+    """One line's part of a batch's hold, as its own hold: the line's cost, as far as the batch's hold covers it."""
     cost = line.settlement.cost
     given = [(lid, start, min(cost, held) if unit == "usd" else 0, unit) for lid, start, held, unit in hold.limits]
     hold.limits = [
@@ -660,7 +660,7 @@ def _never_fits(limit: Limit, needed: int) -> bool:
 
 
 def _has_room_later(limit: Limit, counter: Counter, needed: int) -> bool:
-    """Whether the limit lacks room only for what requests in flight hold, so that waiting may help."""
+    """Whether the limit lacks room only because of requests in flight, so that waiting may help."""
     return limit.unit != "requests" and not limit.soft and counter.spent + needed <= limit.amount
 
 
@@ -681,7 +681,7 @@ def _tally(usage: Usage, name: str) -> int | float:
     count = usage.get(name, 0)
     if type(count) is int and 0 <= count <= MAX_COUNT:
         return count
-    count = max(0, min(count, MAX_COUNT)) if count == count else 0  # not a number is not itself
+    count = max(0, min(count, MAX_COUNT)) if count == count else 0  # NaN is not equal to itself
     return int(count) if name in COUNTS else count
 
 
@@ -715,7 +715,7 @@ def _metrics(row: FinishedRow) -> Sequence[int]:
 def _values(row: FinishedRow, s: Settlement) -> tuple[Value, ...]:
     """A settlement, after it has moved the row, as `SETTLED` has the columns."""
     usage = None if s.usage is None else _stored(s.usage)
-    final = row.state == "settled"  # then nothing will move its limits again
+    final = row.state == "settled"  # its limits will not be moved again
     return (
         row.state, None if final or not row.holds else _encode(row.holds).decode(), row.provider, row.model, s.cost,
         s.certainty, s.certainty_reason and text(s.certainty_reason), s.cost_source, s.list_price, json_text(usage),

@@ -1,10 +1,10 @@
-"""The ledger's writer: one thread that takes what callers queued, and executes it in batches.
+"""The ledger's writer: one thread that executes the queued commands in batches.
 
-Settlements that no answer waits for do not wake it: they lie in `later` for a few milliseconds at most, and mostly go
-into one transaction with the next reservations. So a client that sends one request after the other waits for one
-commit each, not for two.
+Settlements that no answer waits for do not wake it: they stay in `later` for a few milliseconds at most, and mostly go
+into one transaction with the next reservations. So a client that sends one request after the other waits for one commit
+each, not for two.
 
-It never gives up what it took: a batch that the database did not take stays in the backlog and is tried again. A single
+It never drops a command: a batch that the database did not accept stays in the backlog and is tried again. A single
 command that the database refuses for its own values is set aside, so that it does not block the others.
 
 Reservations that wait for room form one line, in the order they came; one that waits for a limit does not hold up
@@ -48,20 +48,20 @@ from paig_gateway.ledger.transitions import Refusal
 BATCH = 500
 """At most this many commands are executed in one transaction."""
 MAX_WAIT_SECONDS = 30.0
-"""How long a reservation may wait for room in all."""
+"""The longest that a reservation may wait for room."""
 POLL_SECONDS = 0.2
 """How often reservations that wait for room look whether another node released some."""
 AUDIT_SECONDS = 10.0
 PRUNE_SECONDS = 60.0
 REBIND_SECONDS = 3.0
-"""When a new limit is bound again: by then every node knows of it."""
+"""Seconds after which a new limit is bound again: by then every node knows it."""
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between tries while the database is down."""
 
 log = logging.getLogger(__name__)
 
 Task = Callable[[Connection], object]
-"""Something rare to do in a write transaction of its own."""
+"""A rare task that runs in its own write transaction."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,8 +102,8 @@ class Writer(threading.Thread):
     """See the module.
 
     Attributes:
-        queue: What is to be done; None only wakes the thread.
-        later: What is to be done with it, or soon; `Ledger` wakes the thread in time.
+        queue: The commands; None only wakes the thread.
+        later: Commands to execute together with the queue, or soon; `Ledger` wakes the thread in time.
         running: Whether the thread processes the queue.
         healthy: Whether the database took the last batch.
         last_error: Why not, or None.
@@ -214,12 +214,12 @@ class Writer(threading.Thread):
                     done.append(pending)
                 case _:
                     tasks.append(pending)
-        # What releases money comes first, then reservations that wait for it, then new ones.
+        # Commands that release money come first, then the reservations that wait for it, then new ones.
         line = list(self._line) if done or now >= self._look_at else []
         for pending in line:
             command = pending.command
             if isinstance(command, Reserve) and command.refusal and now >= self._expires(pending, command.refusal):
-                command.fresh = True  # it is about to be refused, and its error needs the present figures
+                command.fresh = True  # it is about to be refused, and its error shows the present figures
         batch = [*done, *extensions, *line, *reservations]
         if batch:
             self._execute(batch, () if line or not self._line else self._waited_for())

@@ -1,8 +1,10 @@
-"""Which account has a stored object: a response, a conversation, a cached content exists at one account only.
+"""Finds the account that has a stored object:
+
+a response, a conversation or a cached content exists at one account only.
 
 An object's id does not name the account, and the gateway changes no byte of an answer. So this process remembers which
-account answered. For answers relayed by another process, or before this one started, the ledger is asked by the
-answer's id. What neither knows is asked for from one candidate to the next until one has it.
+account answered. For answers relayed by another process, or before this one started, it looks in the ledger by the
+answer's id. If neither knows the account, the candidates are tried in turn until one has the object.
 """
 
 from __future__ import annotations
@@ -16,23 +18,23 @@ from paig_gateway.domain.route import ActiveRoute
 from paig_gateway.routing.candidates import Candidate
 
 Holder = tuple[str, str | None]
-"""A provider's name, and the id of its credential where that is known."""
+"""A provider's name, and the id of its credential if that is known."""
 
 MOST = 20_000
 LONGEST = 256
-"""Characters of an id that is remembered."""
+"""The most characters of an id that is remembered."""
 
 _ELSEWHERE = re.compile(rb"not.?found|no such|does(?:n't| not) exist|PERMISSION_DENIED", re.IGNORECASE)
-"""Matches in the body of a 400 or 403 that says that something is not there."""
+"""Matches the body of a 400 or 403 that means that an object does not exist."""
 
 
 def has_not(status: int, body: bytes) -> bool:
-    """Whether an answer says that the requested object is not stored at this account."""
+    """Whether an answer means that the requested object is not stored at this account."""
     return status == 404 or (status in (400, 403) and _ELSEWHERE.search(body) is not None)
 
 
 def has_several(route: ActiveRoute) -> bool:
-    """Whether there is more than one account that a route's requests may go to."""
+    """Whether a route's requests may go to more than one account."""
     return len(route.members) > 1 or any(len(member.provider.credentials) > 1 for member in route.members)
 
 
@@ -53,9 +55,9 @@ class Affinity:
     _known: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
 
     async def first(self, stored: str | None, order: list[Candidate]) -> list[Candidate]:
-        """The candidates at the account that has what the request refers to; all where that is unknown.
+        """The candidates at the account that has the object of a request; all if the account is unknown.
 
-        No other account could answer instead: there the object is unknown, and an answer that says so would mislead.
+        No other account has the object, and its answer, that the object does not exist, would mislead.
         """
         if stored is None or len(order) < 2 or len(stored) > LONGEST:
             return order
@@ -67,7 +69,7 @@ class Affinity:
         return [one for one in of_provider if one.credential.id == credential] or of_provider or order
 
     def learn(self, route: ActiveRoute, candidate: Candidate, ids: Iterable[str | None]) -> None:
-        """Remember which account answered, by the answer's id and by what the request went on from."""
+        """Remember which account answered, by the answer's id and by the object that the request continued."""
         if not has_several(route):
             return
         for stored in ids:

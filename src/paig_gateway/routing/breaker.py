@@ -1,4 +1,4 @@
-"""A circuit breaker for one credential at one provider: whether to send requests there at present. No I/O, no clock.
+"""A circuit breaker for one credential at one provider: may requests be sent there now? No I/O, no clock.
 
            tripped              rested
     closed ───────► open ────────────────► half-open ─── proven ──► closed
@@ -7,16 +7,16 @@
        └─── rejected ───────► cooling ◄┴───────┘
                                  └─── rested ──► half-open
 
-*Open* is a provider that fails; *cooling* one that answers, but refuses this very credential (401, no means left). Both
-rest for a while that doubles each time it did not help, then take a few requests as probes (*half-open*), and close
-once as many have succeeded. A credential that is tried although it rests, because no other is left, closes in the same
-way. A half-open breaker without requests closes after a while.
+*Open* means that the provider fails; *cooling*, that it answers but refuses this credential (401, no money left). Both
+rest for a time that doubles after each rest that did not help, then pass a few requests as probes (*half-open*), and
+close when these have succeeded. A resting credential that is tried because no other is left closes in the same way. A
+half-open breaker without requests closes after a while.
 
 A provider may also ask to wait (429, `Retry-After`): such a wait holds for one model, ends by itself and is not a
 failure. The client's own errors do not count.
 
-Every try gets a number when it begins. A try that began before the present state did says nothing about it; and what is
-still on its way counts as going well until it does not, or a burst of quick failures would hide all slow successes.
+Every try gets a number when it begins. A try that began before the present state is ignored. A running try counts as a
+success until it fails; otherwise a burst of quick failures would hide all slow successes.
 """
 
 from __future__ import annotations
@@ -51,28 +51,28 @@ NEXT: Mapping[BreakerState, Mapping[BreakerEvent, BreakerState]] = {
         **{"rested": "half-open", "proven": "closed"},
     },
 }
-"""The next state for each state and sign; any other sign is a defect."""
+"""The next state for each state and event; any other event is a bug."""
 
 PROBES = 2
-"""How many tries a half-open circuit takes at once, and how many must go well before it closes."""
+"""How many tries a half-open breaker passes at once, and how many must succeed before it closes."""
 MOST_WAITS = 50
-"""Models of which one credential remembers that it was told to wait."""
+"""The most models for which one credential remembers a wait."""
 JITTER = 0.2
-"""By how much of itself a rest is longer or shorter, so that nodes do not probe all at once."""
+"""The share by which a rest is randomly longer or shorter, so that nodes do not probe all at once."""
 _MOST_DOUBLINGS = 20
 
 Readiness = Literal["ready", "failing", "waiting"]
 
 
 class BreakerSpec(Spec):
-    """When a provider's credential is not used for a while because of its failures."""
+    """The rules by which a failing credential is not used for a while."""
 
     enabled: bool = True
     """False keeps using every credential, whatever fails."""
     failures: int = Field(default=5, ge=1, le=10_000)
-    """This many failures in a row open the breaker, if they are at least `share` of what was begun since the first."""
+    """This many failures in a row open the breaker, if they are at least `share` of the tries begun since the first."""
     share: Share = 0.25
-    """So does this share of the tries of the last 30 seconds,"""
+    """So does this share of failures among the tries of the last 30 seconds,"""
     tries: int = Field(default=20, ge=1, le=1_000_000)
     """if there were at least this many tries."""
     rest: Seconds = 5.0
@@ -89,7 +89,7 @@ class Wait:
         until: When it may be again.
         reason: Why not.
         seconds: How long it was from the beginning.
-        level: How often in a row it had to be guessed.
+        level: How many times in a row its length was estimated.
         after: The number of the first try that begins after it.
         own: Whether this node got the answer; otherwise another node reported it.
     """
@@ -106,13 +106,13 @@ class Breaker:
     """See the module.
 
     Attributes:
-        state: As it was last looked at; `readiness` lets a rest end.
+        state: The state at the last look; `readiness` ends a rest that is over.
         since: When it began.
         until: When its rest ends; 0 if it does not rest.
         reason: The reason of the wait.
-        own: Whether this node found it out; else it goes by another's word.
+        own: Whether this node saw the failures itself; otherwise another node reported them.
         waits: By model.
-        ok_at: When the provider last answered well.
+        ok_at: The time of the provider's last successful answer.
         outcomes: The results of the last minutes' tries.
     """
 
@@ -206,7 +206,7 @@ class Breaker:
         self._fail(number, now, reason)
 
     def credential_rejected(self, number: int, now: float, reason: str) -> None:
-        """The provider does not take the credential, or its account has no means left."""
+        """The provider rejects the credential, or its account has no money left."""
         self._end(number)
         self.outcomes.failure(now, reason, fails=False)
         if self._rule.enabled and number >= self._after:
@@ -225,7 +225,7 @@ class Breaker:
             self.outcomes.failure(now, reason, fails=False)
 
     def wait(self, model: str, now: float, reason: str, seconds: float | None) -> None:
-        """The credential is not used for a model for a while; without `seconds`, how long is estimated."""
+        """Do not use the credential for a model for a while; without `seconds`, the time is estimated."""
         known = self.waits.get(model)
         level = 0
         if seconds is None:
@@ -241,7 +241,7 @@ class Breaker:
     # What others found
 
     def peer_opened(self, state: BreakerState, since: float, until: float, reason: str, now: float) -> None:
-        """Another node found the provider failing or the credential rejected: follow, unless newer results differ."""
+        """Adopt another node's state (failing provider, rejected credential), unless this node has newer results."""
         until = min(until, now + self._rule.longest)
         knows_better = self.state != "closed" or since <= max(self.ok_at, self._closed_at)
         if self._rule.enabled and state in ("open", "cooling") and until > now and not knows_better:
@@ -253,7 +253,7 @@ class Breaker:
             self._turn("proven", now)
 
     def peer_waits(self, model: str, since: float, until: float, reason: str, now: float) -> None:
-        """Another node has to wait: wait too, unless a try has succeeded here since."""
+        """Adopt another node's wait, unless a try has succeeded here since."""
         until = min(until, now + self._rule.longest)
         known = self.waits.get(model)
         if until > now and self.ok_at < since and (known is None or known.until < until):
@@ -289,14 +289,14 @@ class Breaker:
         return good + failed >= rule.tries and failed >= rule.share * (good + failed + pending)
 
     def _turn(self, sign: BreakerEvent, now: float, reason: str = "") -> None:
-        """Follow the table."""
+        """Apply an event by the table."""
         state = NEXT[self.state][sign]
         if sign == "provider_failure":
             self._passed = 0
         if state == self.state:
             return
         if state in ("open", "cooling"):
-            # One that opens again soon after it closed has not got well.
+            # If it opens again soon after it closed, the provider has not recovered.
             relapsed = self.state != "closed" or now - self._closed_at < 2 * self._rest
             self._level = self._level + 1 if relapsed and self._rest else 0
             self._enter(state, now, reason, self._rest_seconds(self._level), own=True)
@@ -323,9 +323,9 @@ class Breaker:
         if not self._rule.enabled:
             return
         if len(self.waits) >= MOST_WAITS and model not in self.waits:
-            # Past waits are kept for a while, to count how many in a row were guesses.
+            # Past waits are kept for a while, to count how many in a row were estimated.
             self.waits = {name: kept for name, kept in self.waits.items() if kept.until > now}
-            if len(self.waits) >= MOST_WAITS:  # the last word counts, or made-up models would keep out the real ones
+            if len(self.waits) >= MOST_WAITS:  # the oldest: invented models must not displace real ones
                 del self.waits[min(self.waits, key=lambda name: self.waits[name].until)]
         self.waits[model] = wait
 

@@ -22,7 +22,7 @@ from paig_gateway.providers.kinds import KINDS, ProviderKind
 from paig_gateway.routing.latency import Latencies
 
 Session = tuple[str, str]
-"""A group of requests: the id of their key, and their own name for the group."""
+"""A group of requests: the id of their key, and the client's name of the group."""
 
 _SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
 
@@ -32,9 +32,9 @@ class Candidate:
     """A member of the route that could answer, with one of its provider's credentials.
 
     Attributes:
-        ceiling: What that would cost at most, in nanodollars.
-        tokens: The most that it would use, input and output together.
-        bound: What the two are made of, for another output maximum.
+        ceiling: The most that this could cost, in nanodollars.
+        tokens: The most tokens that it could use, input and output together.
+        bound: Computes both for another output maximum.
     """
 
     member: Member
@@ -55,7 +55,7 @@ class Candidate:
 
 
 _POLICIES = frozenset({"", "auto", "fastest", "cheapest", "preferred"})
-"""What stands after a model's name at Hugging Face where its router chooses the provider, as it does without any."""
+"""Suffixes of a model's name at Hugging Face with which its router chooses the provider, as it does without one."""
 
 
 def price_provider(kind_provider: str | None, path: str, model: str) -> str:
@@ -82,10 +82,10 @@ def candidates(
     *,
     capped: bool,
 ) -> list[Candidate]:
-    """The members that could answer, once with each of their credentials, in the order in which they are to be tried.
+    """The members that could answer, once with each of their credentials, in the order of the tries.
 
     Args:
-        capped: Whether a hard limit on money binds the request, so that what has no bound may not be sent.
+        capped: Whether a hard limit on money binds the request, so that a request without a bound must not be sent.
 
     Raises:
         GatewayError: `no-price` if no member has the price or the bound that it needs.
@@ -160,15 +160,15 @@ def _lines_to_add(provider: str, model: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MemberPlan:
-    """What a member of a route means for requests that are alike, computed once.
+    """The properties of a member for similar requests, computed once.
 
     Attributes:
         member: The member.
-        model: The model's name there.
-        price_lookup: What turns an answer's usage into money.
+        model: The model's name at the member.
+        price_lookup: Prices an answer's usage.
         price: The model's price, or None.
-        bound: What bounds the cost of a request.
-        is_refused: Whether its provider requires a price and there is none.
+        bound: Bounds the cost of a request.
+        is_refused: Whether the provider requires a price, and there is none.
     """
 
     member: Member
@@ -180,7 +180,7 @@ class MemberPlan:
 
 
 MOST_PLANS = 4096
-"""Plans that are kept at most: model names are the clients' words."""
+"""The most plans that are kept: clients choose the names of models."""
 
 
 @dataclass(slots=True)
@@ -263,7 +263,7 @@ _VERTEX_LOCATION = re.compile(r"/locations/([^/]+)/")
 
 
 def _modifiers(call: Call, provider: ActiveProvider, path: str) -> dict[str, str]:
-    """What the request and the provider's address name that may change a price."""
+    """The modifiers of a price in the request and the provider's address."""
     found = {name: value.lower() for name, value in call.modifiers.items()}
     tier = call.service_tier or provider.service_tier
     if tier and "service_tier" not in found and "speed" not in found and "processing" not in found:
@@ -280,18 +280,18 @@ _Asked = tuple[Member, Sequence[Credential]]
 
 
 def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, ProviderKind]]:
-    """The members whose kind has the format; all of them if none has, so that the provider itself answers the error."""
+    """The members whose kind has the format; all if none has, so that the provider itself answers with an error."""
     known = [(*asked, kind) for asked in members if (kind := KINDS.get(asked[0].provider.kind)) is not None]
     return [one for one in known if fmt.errors in one[2].speaks or fmt.name in one[2].adapters] or known
 
 
 @dataclass(slots=True)
 class MemberOrder:
-    """Orders what could be tried. It belongs to one event loop, so that nothing in it is locked.
+    """Orders candidates. It belongs to one event loop, so nothing in it is locked.
 
     Attributes:
-        latencies: How fast members were of late.
-        random: Where chance comes from.
+        latencies: The recent latencies of members.
+        random: The source of random numbers.
     """
 
     latencies: Latencies
@@ -302,12 +302,12 @@ class MemberOrder:
     def order(
         self, route: ActiveRoute, fmt: Format, call: Call, session: Session | None
     ) -> list[tuple[Member, Sequence[Credential]]]:
-        """The members in the order in which they are to be tried, each with its credentials in theirs.
+        """The members in the order of the tries, each with its credentials in order.
 
         Args:
             route: Whose members.
             fmt: The request's format.
-            session: What is to stay with the same member, and there with the same credential; None where nothing is.
+            session: The group of requests that stays with one member and one credential; None if there is none.
         """
         if len(route.members) == 1 and len(route.members[0].provider.credentials) == 1:
             return [(route.members[0], route.members[0].provider.credentials)]
@@ -321,7 +321,7 @@ class MemberOrder:
     def learn(
         self, route: ActiveRoute, fmt: Format, call: Call, attempts: Sequence[Mapping[str, object]], last: float | None
     ) -> None:
-        """Take in how long each member that was tried took to the first byte of its answer, or until it was given up.
+        """Record how long each tried member took to the first byte of its answer, or until it was given up.
 
         Args:
             route: Whose members were tried.
@@ -339,7 +339,7 @@ class MemberOrder:
                 self.latencies.measured(place, last - float(str(attempt["began_ms"])) / 1000)
 
     def _pace(self, route: ActiveRoute, fmt: Format, call: Call) -> Callable[[Member], float]:
-        """Ranks by latency, among equals alone; who stands by is not tried out."""
+        """Ranks by latency among members of one priority; standby members are not tried out."""
         if len(route.members) == 1:
             return even
         ranks: dict[int, float] = {}
@@ -353,7 +353,7 @@ class MemberOrder:
         return lambda member: ranks.get(id(member), 0.0)
 
     def _credentials(self, provider: ActiveProvider, chance: Chance | None) -> Sequence[Credential]:
-        """In turn, so that each is the first one as often as any other; of a session, always in the same order."""
+        """The items in rotation, so that each is first equally often; for a session, always in the same order."""
         credentials = provider.credentials
         if len(credentials) == 1:
             return credentials

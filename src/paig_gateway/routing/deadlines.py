@@ -1,4 +1,4 @@
-"""How long a request may take: each try by itself, and all of them together."""
+"""Deadlines of a request: for each try, and for all tries together."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import ActiveProvider, ActiveRoute
 
 SPARE = 0.02
-"""How many seconds before the deadline a connection must be open: a later one could not be used."""
+"""A connection must be open this many seconds before the deadline; a later one could not be used."""
 TOLERANCE = 0.005
-"""Seconds by which timers may differ."""
+"""The tolerance of timers, in seconds."""
 
 
 class TimedRequest(Protocol):
@@ -42,16 +42,16 @@ class Timeouts(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """What the server has, where neither the route nor the provider has anything else.
+    """Deadlines from the settings of the route, the provider and the server, in this order.
 
     Attributes:
-        timeouts: Of a try, and of all tries together.
+        timeouts: The server's.
     """
 
     timeouts: Timeouts
 
     def of(self, exchange: TimedRequest) -> float | None:
-        """The request's deadline, in seconds after it came."""
+        """The request's deadline, in seconds after its arrival."""
         return self.timeouts.deadline if exchange.route.deadline is None else exchange.route.deadline
 
     def is_over(self, exchange: TimedRequest, now: float) -> bool:
@@ -60,7 +60,7 @@ class Deadlines:
         return deadline is not None and now - exchange.started >= deadline - TOLERANCE
 
     def of_try(self, exchange: TimedRequest, provider: ActiveProvider, now: float) -> Timeouts:
-        """The timeouts of a try that begins now; none goes beyond the deadline."""
+        """The timeouts of a try that begins now; none exceeds the deadline."""
         own = {**provider.timeouts, **exchange.route.timeouts}
         limits = self.timeouts.model_copy(update=own) if own else self.timeouts
         deadline = self.of(exchange)

@@ -1,13 +1,13 @@
 """Which candidate to try next, when to give up, and what the client receives: a state machine without I/O.
 
-It is driven by `proxy.failover`, which sends, reads and asks the ledger, and reports what came of it:
+`proxy.failover` drives it: it sends, reads and asks the ledger, and reports the results:
 
     begin ──► Cover ──covered──► Try ──report──► Relay    an answer that is the client's
                 ▲ └──► no candidate is left, or no time, money or retries: Relay or Stop
                 └──────────────────────────────────┘      one more try, for which the ledger must hold enough
 
-A client that leaves (`leave`), a deadline that has passed and a cap that is full are events like any other. Time is
-given with each event. Which members are well is asked of `HealthTracker`, which is in memory.
+A client that disconnects (`leave`), a deadline that has passed and a full cap are events like any other. Each event
+brings its time. `HealthTracker`, in memory, knows the health of the members.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TryCandidate:
     """Send the request to a candidate.
 
     Attributes:
-        last: No other candidate is left, so the client receives its answer in any case.
+        last: Whether no other candidate is left, so that the client gets its answer in any case.
     """
 
     candidate: Candidate
@@ -49,10 +49,11 @@ class Cover:
 
 @dataclass(frozen=True, slots=True)
 class RelayResponse:
-    """Give the present answer to the client.
+    """Relay the present answer to the client.
 
     Attributes:
-        after_all: It is a failure, and no other candidate succeeded: the try's charge is undone.
+        after_all: Whether it is a failure that is relayed because no other candidate succeeded; the try's charge is
+            undone.
     """
 
     after_all: bool
@@ -60,14 +61,14 @@ class RelayResponse:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Tell the client."""
+    """Answer with an error."""
 
     error: GatewayError
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Do nothing more: the client has left."""
+    """Stop: the client has disconnected."""
 
 
 Step = TryCandidate | Cover | RelayResponse | Stop | Leave
@@ -98,7 +99,7 @@ class Unsigned:
     """The candidate's credential cannot be used.
 
     Attributes:
-        reason: Why, in a sentence that shows nothing of it.
+        reason: The reason, in a sentence without the credential.
     """
 
     reason: str
@@ -109,7 +110,7 @@ Result = Answered | Unanswered | Unsigned
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a try without an answer means.
+    """The result of a try without an answer.
 
     Attributes:
         error: The error for the client if no other candidate is tried.
@@ -128,7 +129,7 @@ class Decisions:
 
     Attributes:
         order: The remaining candidates, the next one first.
-        tries: How many there were.
+        tries: The number of tries so far.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Decisions:
         """Decide for one request.
 
         Args:
-            exchange: Its route, and when it came.
+            exchange: The request, with its route and its time.
             stored: The stored object that it needs, which only one account has, or None.
             order: The candidates, in the order of the route.
             deadlines: How long it may take.
@@ -215,7 +216,7 @@ class Decisions:
             return self._look_for_another()
         if not self.tries:
             return self._try()
-        # After the client disconnected nothing is tried; and another request may have taken the probe.
+        # After the client has disconnected, nothing is tried; or another request may have taken the probe.
         if self.order and not (self._pick() and self.order[0] is self._chosen):
             return self._look_for_another()
         # Searching for the provider that stores an object is not a retry: no try failed, and each provider gets one.
@@ -235,8 +236,8 @@ class Decisions:
         Args:
             error: What happened.
             now: The present moment of the monotonic clock.
-            begun: Whether the answer's first byte had come.
-            answered: Whether the answer's head had come.
+            begun: Whether the answer's first byte had arrived.
+            answered: Whether the answer's head had arrived.
         """
         assert self._present is not None
         provider = self._present.provider

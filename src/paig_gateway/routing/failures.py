@@ -13,10 +13,10 @@ from __future__ import annotations
 
 
 class UpstreamError(Exception):
-    """A provider was not reached, or its answer did not come through whole.
+    """A provider was not reached, or its answer is incomplete.
 
     Attributes:
-        reason: What happened, in a few words fit for a log; never a secret or a URL.
+        reason: The reason, in a few words for the log; never a secret or a URL.
         sent: False only when it is certain that no byte of the request reached the provider.
     """
 

@@ -53,7 +53,7 @@ class Try:
         self._reported = False
 
     def answered(self, status: int, headers: Headers, body: bytes = b"") -> Verdict:
-        """An answer came; its body is given where the status alone does not decide."""
+        """An answer came; its body is given if the status alone does not decide."""
         if status >= 400:
             # Words about the account must be the provider's own, not part of a model name that the client sent.
             text = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
@@ -84,7 +84,7 @@ class Try:
         self._report("credential_rejected", reason, None)
 
     def end(self) -> None:
-        """The try is over; without a result it counts for nothing."""
+        """End the try; without a result it is ignored."""
         if not self._reported:
             self._report("client_error", "", None)
 
@@ -126,7 +126,7 @@ class HealthTracker:
             clock: Monotonic seconds.
             rule: When breakers open.
             retries: How many retries there may be.
-            chance: Chance.
+            chance: Returns a random number from 0 to 1.
         """
         self.clock = clock
         self.now = now
@@ -159,9 +159,9 @@ class HealthTracker:
     def pick(self, order: deque[Candidate], *, answered: bool = False) -> bool:
         """Move the next candidate to the front: the first that is ready, else the failing one that is due soonest.
 
-        A candidate whose provider asked to wait comes last, and is not tried where another provider has answered
-        already: that answer is better than a refusal that is known beforehand. Without any answer it is tried, because
-        the provider's own refusal is better than the gateway's.
+        A candidate whose provider asked to wait comes last, and is not tried if another provider has answered already:
+        its certain refusal would be worse than that answer. Without any answer it is tried, because the provider's own
+        refusal is better than the gateway's.
 
         Returns:
             Whether a candidate is left to try.

@@ -1,4 +1,4 @@
-"""How long providers take to begin an answer, and which of several to ask first because of it."""
+"""Measures how long providers take to begin an answer, and orders members by it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MemberKey = tuple[str, str, str, bool]
-"""What is measured apart: provider, API format, the model's name there, and whether the answer is a stream."""
+"""Each of these is measured separately:
+
+provider, API format, the model's name there, and whether the answer is a stream.
+"""
 
 LEAST_SHARE = 0.1
-"""What a new measurement counts for at least in the average."""
+"""The least weight of a new measurement in the average."""
 MEMORY_SECONDS = 30.0
-"""The older the last measurement, the more a new one counts: this old, two thirds."""
+"""The older the last measurement, the more a new one counts: two thirds if the last one is this many seconds old."""
 ALIKE = 1.2
 """A member that takes at most this many times as long as the fastest counts as equally fast,"""
 ALIKE_SECONDS = 0.01
 """and so does one that takes at most this many seconds longer."""
 RETRY_SECONDS = 30.0
-"""A slow member is asked first again after this many seconds,"""
+"""A slow member is tried first again after this many seconds,"""
 RETRY_REQUESTS = 20
 """and this many requests."""
 MOST_MEMBERS = 4096
@@ -32,8 +35,8 @@ class Pace:
     Attributes:
         seconds: The moving average of its times to the first byte; None before the first is known.
         measured: When the last one was measured.
-        tried: When it was last tried first although it was not known to be fast.
-        passed: For how many requests it has not been, since.
+        tried: When it was last tried first without being known to be fast.
+        passed: The number of requests since then for which it was not tried first.
     """
 
     seconds: float | None = None
@@ -55,7 +58,7 @@ class Latencies:
         self._places: OrderedDict[MemberKey, Pace] = OrderedDict()
 
     def measured(self, place: MemberKey, seconds: float) -> None:
-        """Take in how long a place took to begin an answer, or to be given up on."""
+        """Record how long a place took to begin an answer, or until it was given up."""
         pace, now = self._pace(place), self._clock()
         if pace.seconds is None:
             pace.seconds = seconds
@@ -67,11 +70,11 @@ class Latencies:
     def ranks(self, places: Sequence[MemberKey], *, explore: bool = True) -> list[float]:
         """The order of members for one request: by rank, and by weight within a rank.
 
-        The fastest members and those that are nearly as fast have rank 0; slower ones rank by seconds. Now and then one
-        of these, or an unknown one, gets rank -1 now and then, so that a member that became fast is noticed.
+        The fastest members and those that are nearly as fast have rank 0; slower ones rank by seconds. Now and then a
+        slow or unknown member gets rank -1, so that a member that has become fast is noticed.
 
         Args:
-            places: Equals.
+            places: The members of one priority.
             explore: Whether a member may get such a turn.
         """
         if not any(place in self._places for place in places):

@@ -11,11 +11,11 @@ SLOT_SECONDS = 10.0
 SLOTS = 30
 """Five minutes."""
 RECENT_SLOTS = 3
-"""Of these, the last half a minute: what a breaker judges by."""
+"""The last half minute of these, by which a breaker decides."""
 MOST_REASONS = 20
-"""In a slot; what comes later is `other`."""
+"""The most reasons in a slot; further ones count as `other`."""
 _RATIO = math.log(1.2)
-"""Times are kept to a fifth of themselves."""
+"""Times are rounded to steps of a fifth."""
 
 
 @dataclass(slots=True)
@@ -30,13 +30,13 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The tries of five minutes, added up.
+    """The sums of the tries of five minutes.
 
     Attributes:
         ok: Tries that the provider answered.
-        rate_limited: Tries that came too soon (429).
+        rate_limited: Tries that were rate-limited (429).
         failures: All others, by reason, rate limits included; not the clients' own faults.
-        times: How many good ones took how long: by the steps of `seconds_of`.
+        times: The number of successful tries by their duration, in the steps of `seconds_of`.
     """
 
     ok: int = 0
@@ -55,7 +55,7 @@ class Sums:
         return self.ok / self.tries if self.tries else None
 
     def quantile(self, share: float) -> float | None:
-        """The seconds within which that share of the good ones was answered; None if there are none."""
+        """The seconds within which that share of the successful tries was answered; None if there are none."""
         wanted = math.ceil(sum(self.times.values()) * share)
         seen = 0
         for step in sorted(self.times):
@@ -103,14 +103,14 @@ class Outcomes:
         self.last_error_at = 0.0
 
     def ok(self, now: float, seconds: float) -> None:
-        """A try was answered, after this many seconds."""
+        """Count an answered try and its seconds."""
         slot = self._slot(now)
         slot.ok += 1
         step = step_of(seconds)
         slot.times[step] = slot.times.get(step, 0) + 1
 
     def failure(self, now: float, reason: str, *, fails: bool) -> None:
-        """Count a failed try; `fails` tells whether it counts for the breaker."""
+        """Count a failed try; `fails` is whether it counts for the breaker."""
         slot = self._slot(now)
         slot.failed += fails
         counted = reason if reason in slot.failures or len(slot.failures) < MOST_REASONS else "other"
@@ -118,12 +118,12 @@ class Outcomes:
         self.last_error, self.last_error_at = reason, now
 
     def rate_limited(self, now: float, reason: str) -> None:
-        """A try came too soon."""
+        """Count a rate-limited try."""
         self.failure(now, reason, fails=False)
         self._slots[-1].rate_limited += 1
 
     def recently(self, now: float) -> tuple[int, int]:
-        """The good ones and the failures of half a minute, unless they were forgotten."""
+        """The successes and failures of half a minute, since the last `forget`."""
         oldest = max(int(now / SLOT_SECONDS) - RECENT_SLOTS, self._forgotten)
         good = failed = 0
         for slot in reversed(self._slots):

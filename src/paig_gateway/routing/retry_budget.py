@@ -1,7 +1,7 @@
 """A budget for retries, so that failover cannot multiply load. No I/O, no clock.
 
-Each request of a route puts a share of a retry into its bucket, a trickle is added each second, and each retry takes
-one out. The bucket starts full: many requests may be at a provider when it stops answering, and all of them must go
+Each request of a route adds a share of a retry to its bucket, each second adds a little more, and each retry takes one
+out. The bucket starts full: many requests may be at a provider when it stops answering, and all of them must go
 elsewhere before its breaker can notice.
 
 The share is that of the breaker: a member that fails more often than the budget covers is taken out by its
@@ -20,12 +20,12 @@ Rate = Annotated[Number, Field(ge=0, le=1e6)]
 
 
 class RetriesSpec(Spec):
-    """How many retries, beyond each request's first try, a route may make in each process."""
+    """The retries, besides each request's first try, that a route may make in each process."""
 
     share: Share = 0.25
     """As a share of the route's requests."""
     per_second: Rate = 10.0
-    """Added to that."""
+    """Retries per second, in addition."""
     burst: Rate = 1000.0
     """The most that can be saved up and made at once."""
 
@@ -34,8 +34,8 @@ class RetryBudget:
     """See the module.
 
     Attributes:
-        left: Retries that may be made at once, as of the last look.
-        refused: How many were not made.
+        left: Retries that could be made at once at the last look.
+        refused: The number of refused retries.
     """
 
     __slots__ = ("_at", "_rule", "left", "refused")

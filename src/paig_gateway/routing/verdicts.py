@@ -14,8 +14,11 @@ Verdict = Literal["ok", "provider_failure", "credential_rejected", "rate_limited
 provider."""
 
 Reach = Literal["credential", "elsewhere", "member"]
-"""What a failure says something about: after one of the credential the provider is tried with its next one, after one
-of the member the next member is. `elsewhere`: that account does not have what the request refers to; another may."""
+"""What a failure concerns.
+
+`credential`: the provider is tried with its next credential. `member`: the next member is tried. `elsewhere`: this
+account does not have the requested object, and another one may.
+"""
 
 REACH: Mapping[Verdict, Reach | None] = {
     "ok": None,
@@ -30,19 +33,21 @@ BODY_TELLS = frozenset({400, 401, 402, 403, 404, 413, 429})
 """Statuses whose meaning depends on the body."""
 
 _MEANS = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
-"""Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
+"""Matches the body of a 402 or 403 that is about the account's money rather than the request."""
 
 _REFUSED = re.compile(
     rb'"reason"\s*:\s*"API_KEY_INVALID"|"__type"\s*:\s*"[\w.#]*(?:UnrecognizedClient|InvalidSignature|ExpiredToken)'
 )
-"""Matches where a provider says by a 400 or a 403 that it does not take the credential: as Google and AWS do, in a
-field that no quotation of the request can look like."""
+"""Matches a 400 or 403 by which a provider rejects the credential:
+
+Google and AWS say so in a field that a quotation of the request cannot imitate.
+"""
 
 _REFUSED_TYPE = re.compile(rb"UnrecognizedClient|InvalidSignature|ExpiredToken")
-"""Matches AWS's `x-amzn-errortype` where it says so there."""
+"""Matches an `x-amzn-errortype` of AWS with that meaning."""
 
 _NO_MEANS = re.compile(rb"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance", re.IGNORECASE)
-"""Matches in the body of a 429 where waiting does not help."""
+"""Matches the body of a 429 that waiting does not help."""
 
 _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (
@@ -59,7 +64,7 @@ _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
         "client_error",
     ),
 )
-"""What errors in a stream are called; any other is a failure."""
+"""Names of errors in a stream; any other is a failure."""
 
 _SCOPE = re.compile(
     rb"missing.{0,3}scope|insufficient.{0,3}(?:permission|scope|privilege)|SCOPE_INSUFFICIENT|AccessDenied"
@@ -68,14 +73,14 @@ _SCOPE = re.compile(
     rb"|lacks? (?:the )?(?:required|necessary|permission)|permission.?denied",
     re.IGNORECASE,
 )
-"""Matches in a 401 or 403 that names a scope or an operation: the credential serves other requests."""
+"""Matches a 401 or 403 that names a scope or an operation: the credential is good for other requests."""
 
 _OWN_SIZE = re.compile(
     rb"request (?:is )?too large|too large for|context.?length|maximum context|reduce the length|too many tokens in"
     rb"|payload.too.large|request_too_large",
     re.IGNORECASE,
 )
-"""Matches in a refusal for the request's own size: smaller requests are served."""
+"""Matches a refusal because of the request's size: smaller requests are served."""
 
 _UNKNOWN_MODEL = re.compile(
     rb"model_?not_?found|unknown.?model|no such model|"
@@ -83,13 +88,13 @@ _UNKNOWN_MODEL = re.compile(
     rb"|not.found[^{}]{0,40}model|invalid model",
     re.IGNORECASE,
 )
-"""Matches in a 400 or 404 that says that the model is not served here."""
+"""Matches a 400 or 404 that means that the model is not served here."""
 
 _NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
 def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdict:
-    """What an answer's status means, and, of those of `BODY_TELLS`, its body.
+    """Classify an answer by its status, and for the statuses of `BODY_TELLS` by its body.
 
     Args:
         status: The status.
@@ -102,7 +107,7 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
         return "client_error"
     match status:
         case 401:
-            return "credential_rejected"  # the gateway's own credential; a client can do nothing about it
+            return "credential_rejected"  # the gateway's own credential, which a client cannot change
         case 400 | 402 | 403 if _REFUSED.search(body) or _REFUSED_TYPE.match(error_type):
             return "credential_rejected"
         case 402 | 403:
@@ -121,10 +126,9 @@ def of_request(status: int, body: bytes) -> bool:
 
 
 def another_may(status: int, body: bytes) -> Reach | None:
-    """What else may serve a request that a provider refused without being at fault; None if nothing may.
+    """Which other candidate may serve a request that was refused without a failure; None if no other may.
 
-    A scope that one credential lacks another may have; a model that one member does not know, or a size that it does
-    not take, another may.
+    Another credential may have a scope that this one lacks; another member may know the model, or accept the size.
     """
     if status in (401, 403) and of_request(status, body):
         return "credential"
@@ -134,12 +138,12 @@ def another_may(status: int, body: bytes) -> Reach | None:
 
 
 def of_error(name: str) -> Verdict:
-    """What an error means that a provider reports in a stream."""
+    """Classify an error that a provider reports in a stream."""
     return next((verdict for pattern, verdict in _SAID if pattern.search(name)), "provider_failure")
 
 
 def named(error: str) -> str:
-    """An error's name, fit for people who are not to see what it quotes."""
+    """An error's name without anything that it quotes."""
     return error if _NAME.fullmatch(error) else "stream-error"
 
 
@@ -147,7 +151,7 @@ HeaderPairs = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
 
 _EPOCH = 1_000_000_000
-"""A bare number of seconds above this is a moment, not a length of time."""
+"""A number of seconds above this is a moment, not a duration."""
 _PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|[smhd]))")
 _LENGTH = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd])){1,5}")
 _NUMBER = re.compile(r"\d{1,13}(?:\.\d{1,9})?")
@@ -178,7 +182,7 @@ def retry_after_in_body(body: bytes) -> float | None:
 def until_refilled(headers: HeaderPairs, now: datetime) -> float | None:
     """The seconds until an exhausted rate limit is refilled, by the answer's headers; None if none is exhausted.
 
-    Where several are, the last of them to come back.
+    If several are, the one that is refilled last.
     """
     names = [name for name, value in headers if value == b"0" and b"ratelimit" in name and b"remaining" in name]
     if not names:
@@ -193,13 +197,13 @@ def _retry_after(value: bytes, now: datetime) -> float | None:
         return seconds
     try:
         at = parsedate_to_datetime(value.decode("ascii"))
-    except (ValueError, IndexError, OverflowError):  # whatever its parser makes of a hostile date
+    except (ValueError, IndexError, OverflowError):  # any error of the parser for a hostile date
         return None
     return _left(at, now)
 
 
 def _until(value: bytes | None, now: datetime) -> float | None:
-    """A reset as seconds from now: a length of time, a moment in RFC 3339, or one in seconds or milliseconds."""
+    """A reset as seconds from now: a duration, a moment in RFC 3339, or one in seconds or milliseconds."""
     if value is None or len(value) > 40:
         return None
     text = value.decode("latin-1").strip()

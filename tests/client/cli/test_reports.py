@@ -158,7 +158,7 @@ def test_what_tail_began_with_is_not_shown_again(
     """The stream is opened before the last requests are read: nothing falls between, and nothing comes twice."""
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
     monkeypatch.setattr(reports, "PAUSE", 0.01)
-    monkeypatch.setattr(reports, "PATIENCE", 0.05)
+    monkeypatch.setattr(reports, "TIMEOUT_SECONDS", 0.05)
     double.ledger = [request_row("req_1")]
     double.events = [json.dumps(request_row(f"req_{number}")) for number in (1, 2)]
     double.streams = 2
@@ -188,7 +188,7 @@ def test_tail_follows_and_comes_back(paig: Paig, gateway: str, double: Double, m
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
     monkeypatch.setattr(reports, "PAUSE", 0.01)
     double.events = [json.dumps(request_row(f"req_{number}")) for number in (1, 2, 3)]
-    monkeypatch.setattr(reports, "PATIENCE", 0.05)
+    monkeypatch.setattr(reports, "TIMEOUT_SECONDS", 0.05)
     double.streams = 3
     ran = paig("tail", "-n", "0", "--json", "--url", gateway)
     assert [json.loads(line)["id"] for line in ran.out.splitlines()] == ["req_1", "req_2", "req_3"]

@@ -70,7 +70,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
 @pytest.fixture
 async def ledger(engine: Engine) -> AsyncIterator[Ledger]:
     """A running ledger that refuses callers after they have waited for the database for half a second."""
-    ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=0.5)
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=0.5)
     await ledger.start()
     yield ledger
     await ledger.stop()
@@ -154,7 +154,7 @@ async def test_waiting_for_room_when_the_database_goes_down(ledger: Ledger, faul
 
 async def test_stopping_while_the_database_is_down(engine: Engine, faults: Faults) -> None:
     """It is given up after the grace; the requests stay open in the node's name, to be charged at their ceiling."""
-    ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=0.5)
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=0.5)
     await ledger.start()
     request = reservation(CAP)
     await ledger.reserve(request)
@@ -181,7 +181,7 @@ async def test_a_sqlite_file_that_another_process_keeps_locked(tmp_path: Any) ->
 
     engine = open_engine(f"sqlite:///{tmp_path / 'paig.db'}")
     migrate(engine)
-    ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=0.5)
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=0.5)
     await ledger.start()
     request = reservation(CAP)
     await ledger.reserve(request)
@@ -205,7 +205,7 @@ async def test_a_sqlite_file_that_another_process_keeps_locked(tmp_path: Any) ->
 async def test_postgresql_stopped_and_started_under_load(postgres: Postgres) -> None:
     """Clients see overloaded meanwhile; afterwards the ledger agrees with what the upstream counted."""
     engine = open_engine(postgres.fresh_database())
-    ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=1.0)
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=1.0)
     await ledger.start()
     upstream = 0
     seen: Counter[str] = Counter()
@@ -262,7 +262,7 @@ async def test_what_piled_up_is_written_in_bounded_pieces(
         return execute(self, commands, *more)
 
     monkeypatch.setattr(BatchExecutor, "execute", counted)
-    ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=60)
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=60)
     await ledger.start()
     requests = [reservation(CAP) for _ in range(3 * BATCH + 7)]
     for start in range(0, len(requests), BATCH):

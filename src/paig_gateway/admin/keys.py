@@ -92,7 +92,7 @@ class PermittedKeys:
         return self._keys.rotate(id, actor=actor, version=version, overlap=overlap)
 
     def set_state(self, reference: str, state: KeyState, *, actor: str) -> Key:
-        """Refuse a key, or take it again."""
+        """Disable or enable a key."""
         id, version = self._mine(reference)
         return self._judged()(self._keys.set_state(id, state, actor=actor, version=version))
 
@@ -193,31 +193,23 @@ def key_routes(services: AdminServices) -> APIRouter:
         services.changed()
         return made
 
-    @router.post(
-        "/{name_or_id}/disable",
-        operation_id="disable_key",
-        summary="Refuse a key from now on",
-        response_model=Key,
-        responses=TAGGED,
-    )
-    def disable(response: Response, principal: Principal, name_or_id: Reference) -> Key:
-        key = PermittedKeys(services, principal).set_state(name_or_id, "disabled", actor=principal.name)
-        services.changed()
-        return tagged(response, key)
-
-    @router.post(
-        "/{name_or_id}/enable",
-        operation_id="enable_key",
-        summary="Take a key again",
-        response_model=Key,
-        responses=TAGGED,
-    )
-    def enable(response: Response, principal: Principal, name_or_id: Reference) -> Key:
-        key = PermittedKeys(services, principal).set_state(name_or_id, "active", actor=principal.name)
-        services.changed()
-        return tagged(response, key)
-
+    _add_switch(router, services, "disable", "disabled", "Refuse a key from now on")
+    _add_switch(router, services, "enable", "active", "Take a key again")
     return router
+
+
+def _add_switch(router: APIRouter, services: AdminServices, verb: str, state: KeyState, summary: str) -> None:
+    @router.post(
+        f"/{{name_or_id}}/{verb}",
+        operation_id=f"{verb}_key",
+        summary=summary,
+        response_model=Key,
+        responses=TAGGED,
+    )
+    def switch(response: Response, principal: Principal, name_or_id: Reference) -> Key:
+        key = PermittedKeys(services, principal).set_state(name_or_id, state, actor=principal.name)
+        services.changed()
+        return tagged(response, key)
 
 
 def _with_status(key: Key, spent: set[OwnerRef]) -> Key:

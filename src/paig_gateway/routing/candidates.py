@@ -116,27 +116,32 @@ def candidates(
                     hold.tokens, plan.bound,
                 )
             )  # fmt: skip
-    if not found and unbounded:
-        raise GatewayError(
+    if not found:
+        raise _none_left(route, fmt, call, unpriced, unbounded)
+    return found
+
+
+def _none_left(route: ActiveRoute, fmt: Format, call: Call, unpriced: str, unbounded: str) -> GatewayError:
+    """The error if no member could answer: for want of a bound, of a member, or of a price."""
+    if unbounded:
+        return GatewayError(
             "no-price",
             f"Nothing bounds how many {unbounded.replace('_', ' ')} a request to '{call.model}' may be billed for, so "
             "it cannot be sent under a spending limit. Use a key without one, or ask an administrator for one.",
             details={"model": call.model, "unit": unbounded},
         )
-    if not found and not unpriced:
-        raise GatewayError(
+    if not unpriced:
+        return GatewayError(
             "upstream-unreachable",
             f"The route '{route.name}' has no active member. Ask an administrator to add or activate one.",
         )
-    if not found:
-        what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
-        raise GatewayError(
-            "no-price",
-            f"No price is known for {what} at provider '{unpriced}', and it requires one. "
-            f"{_lines_to_add(unpriced, call.model)}",
-            details={"model": call.model, "provider": unpriced},
-        )
-    return found
+    what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
+    return GatewayError(
+        "no-price",
+        f"No price is known for {what} at provider '{unpriced}', and it requires one. "
+        f"{_lines_to_add(unpriced, call.model)}",
+        details={"model": call.model, "provider": unpriced},
+    )
 
 
 def _flat_price(prices: PriceSources, provider: ActiveProvider, fmt: Format, at: datetime) -> Price | None:

@@ -1,4 +1,4 @@
-"""One gateway node: everything it is made of, put together, as one ASGI callable."""
+"""One gateway node: puts its parts together, and serves as their ASGI app."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ log = logging.getLogger(__name__)
 
 MEGABYTE = 1024 * 1024
 RECALL_SECONDS = 1.0
-"""How long the search in the ledger for the account of a stored response may take."""
+"""How long the search in the ledger for the account of a stored object may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDatabase:
-    """The opened and migrated database, and what reads and writes the catalogue in it."""
+    """The opened and migrated database, with its catalogue."""
 
     home: Path
     engine: Engine
@@ -95,8 +95,8 @@ class OpenDatabase:
         """Open the store of the home folder, making its secrets at the first start.
 
         Args:
-            home: The folder; by default what the environment says.
-            config: The settings of the process: what references may name, and what is the gateway's own.
+            home: The folder; by default the one that the environment names.
+            config: The settings of the process, which decide what references may name.
 
         Raises:
             SecretsError: A secret cannot be read, or does not fit the database.
@@ -209,7 +209,7 @@ class Gateway:
 
     async def _start_core(self) -> Core:
         store, server = self.store, self.config.server
-        # What the author of a reference may name was checked when it was written.
+        # What the author of a reference may name was checked when the reference was written.
         references = replace(store.catalog.secrets.references, of_owner=True)
         directory = Directory(store.engine, store.vault, references, self.now)
         await asyncio.to_thread(directory.refresh)
@@ -388,11 +388,11 @@ def _admin_services(
 
 
 class UpstreamSettingsError(Exception):
-    """What is set of the way to the providers cannot be used."""
+    """The settings for connections to providers cannot be used."""
 
 
 def upstream_of(server: ServerSpec) -> Upstream:
-    """The way to the providers, not yet opened.
+    """The HTTP client for providers, not yet opened.
 
     Raises:
         UpstreamSettingsError: A proxy or a file of authorities that is set cannot be used.
@@ -421,7 +421,7 @@ def _loop_rule(spec: SessionsSpec) -> LoopRule:
 
 
 async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:
-    """The account that has a stored object, by the ledger; None if it is not known, or the database is unavailable."""
+    """The account that has a stored object, from the ledger; None if unknown, or if the database is unavailable."""
     if not ledger.healthy:
         return None
     try:

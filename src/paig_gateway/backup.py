@@ -1,4 +1,4 @@
-"""A backup: the database, and the secrets that open it, in one file.
+"""Backups: the database, and the secrets that open it, in one file.
 
 The file is a ZIP archive, readable by its owner alone: `manifest.json`, the secrets, and the database, which is read at
 one moment while the gateway goes on: SQLite's online backup, or every table of PostgreSQL in one REPEATABLE READ
@@ -149,7 +149,7 @@ def _load(url: str, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
 
 @contextmanager
 def closing_engine(engine: Engine) -> Iterator[Engine]:
-    """An engine whose connections are closed in the end."""
+    """An engine whose connections are closed at the end."""
     try:
         yield engine
     finally:
@@ -158,7 +158,7 @@ def closing_engine(engine: Engine) -> Iterator[Engine]:
 
 @contextmanager
 def _new_archive(file: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive that appears under its name once it is whole; never in place of another file."""
+    """An archive that appears under its name only when it is complete; it never replaces a file."""
     if file.exists():
         raise BackupError(f"{file} exists already and is not overwritten")
     descriptor, name = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}-")  # made with mode 0600
@@ -221,7 +221,7 @@ def _dump_postgresql(engine: Engine, archive: zipfile.ZipFile) -> tuple[str, dic
 
 
 def _load_sqlite(path: Path, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
-    """Write the database file; it appears under its name once it is whole."""
+    """Write the database file; it appears under its name only when it is complete."""
     if path.exists():
         raise BackupError(f"{path} exists already: move it away, or name another database")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def _load_postgresql(engine: Engine, found: Mapping[str, Any], load: Callable[[s
 
 
 def _copy_from(archive: zipfile.ZipFile, table: str, connection: Connection) -> None:
-    """Fill a table of PostgreSQL with what PostgreSQL wrote of it."""
+    """Fill a table of PostgreSQL from PostgreSQL's own copy of it."""
     columns = archive.read(f"{TABLES}{table}.columns").decode()
     with (
         archive.open(f"{TABLES}{table}") as source,
@@ -297,7 +297,7 @@ def _extracted(archive: zipfile.ZipFile, path: Path) -> Path:
 
 
 def _advance_sequences(connection: Connection, table: str, columns: list[str]) -> None:
-    """Have numbers that the database gives out go on behind the highest that was restored."""
+    """Let the database's sequences continue after the highest restored number."""
     for column in columns:
         given = {"table": f'"{table}"', "column": column}
         sequence = connection.execute(text("SELECT pg_get_serial_sequence(:table, :column)"), given).scalar_one()
@@ -307,7 +307,7 @@ def _advance_sequences(connection: Connection, table: str, columns: list[str]) -
 
 
 def _columns(connection: Connection) -> dict[str, str]:
-    """The columns of every table that are stored, as COPY takes them."""
+    """The stored columns of every table, in the form of COPY."""
     found = {}
     inspector = inspect(connection)
     for name in inspector.get_table_names():

@@ -1,4 +1,4 @@
-"""Why no gateway runs, as far as it can be seen without starting one: `paig status` asks. Nothing is changed."""
+"""Finds out, for `paig status`, why no gateway runs, without starting one or changing anything."""
 
 from __future__ import annotations
 

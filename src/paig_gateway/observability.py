@@ -55,20 +55,20 @@ if TYPE_CHECKING:
 
 RESTART_SECONDS = 5.0
 RECOVER_SECONDS = 1.0
-"""How often it is looked whether this node has charged the requests of a dead one."""
+"""Seconds between two checks whether this node has charged the requests of a dead one."""
 RECOVERED_MS = 600_000
-"""How long ago those can have been charged."""
+"""Requests of a dead node are looked for as far back as this."""
 
 log = logging.getLogger(__name__)
 
 
 class TelemetryError(Exception):
-    """Telemetry cannot begin as it is set; the message names the setting and says what to do."""
+    """Telemetry cannot start with its settings; the message names the setting and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySecrets:
-    """What the settings refer to."""
+    """The secrets that the settings refer to."""
 
     metrics_token: str | None = field(default=None, repr=False)
     webhook: str | None = field(default=None, repr=False)
@@ -78,7 +78,7 @@ class TelemetrySecrets:
 
 
 def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, str] = os.environ) -> TelemetrySecrets:
-    """Look up what the settings refer to.
+    """Look up the secrets that the settings refer to.
 
     Raises:
         TelemetryError: A secret cannot be read, or a package is missing.
@@ -112,10 +112,10 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
 
 
 class Telemetry:
-    """What watches one process's requests.
+    """The metrics, traces, logs and alerts of one process.
 
     Attributes:
-        observer: What the data plane tells of its work.
+        observer: Gets the events of the data plane.
         metrics: The app behind `/metrics`; None if it is switched off.
     """
 
@@ -198,7 +198,7 @@ class Telemetry:
         self._tasks = [asyncio.create_task(_on_and_on(run), name="telemetry") for run in work]
 
     async def stop(self) -> None:
-        """End it, and hand over what is left."""
+        """Stop, and send what is left."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -222,15 +222,15 @@ class Telemetry:
             await asyncio.sleep(RECOVER_SECONDS)
 
     def _uncounted(self, node: str) -> list[Row[Any]]:
-        """Rows of a dead node's requests that nothing has counted."""
+        """Rows of a dead node's requests that no process has counted."""
         last = self.metrics.last_words(node) if self.metrics is not None else None
-        if last is None:  # its own numbers went with it
+        if last is None:  # its own numbers are lost
             return finished_of_node(self._core.engine, node, milliseconds(self._core.now()) - RECOVERED_MS, swept=True)
         until, counted = last
         return [row for row in finished_of_node(self._core.engine, node, until) if row.id not in counted]
 
     def _samples(self) -> Iterable[Sample]:
-        """What was exported, dropped and still waits."""
+        """The numbers of records that were exported, were dropped and still wait."""
         yield from self.traces.samples()
         if self._push is not None:
             yield from self._push.destination.samples()
@@ -299,7 +299,7 @@ def _process_samples(ledger: Ledger) -> list[Sample]:
 
 
 def _book_age() -> list[float]:
-    """How old the prices are at least, in seconds; nothing if that is not known."""
+    """The least age of the prices in seconds; empty if it is not known."""
     at = book_refreshed_at() or book_installed_at()
     return [max(0.0, time.time() - at.timestamp())] if at else []
 
@@ -307,7 +307,7 @@ def _book_age() -> list[float]:
 def audit_streams(
     spec: TelemetrySpec, engine: Engine, now: Callable[[], datetime], version: str, instance: str
 ) -> list[AuditStream]:
-    """Where the audit log is streamed to."""
+    """The streams of the audit log."""
     found: dict[str, AuditDestination] = {}
     if spec.audit_file is not None:
         found["file"] = ToFile(Path(spec.audit_file))
@@ -331,7 +331,7 @@ def _listener_samples(connections: Connections) -> list[Sample]:
 
 
 def _provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, ActiveProvider]]) -> Source:
-    """Present values of what a process knows of the providers."""
+    """The present values about providers, as this process knows them."""
     names, routes = Names(MOST_NAMES), Names(MOST_NAMES)
 
     def samples() -> list[Sample]:

@@ -45,10 +45,13 @@ from paig_gateway.telemetry.settings import LogLevel
 log = logging.getLogger(__name__)
 
 DESCRIPTORS = 65_536
-"""Open files that a process asks the system for."""
+"""The number of open files that a process asks the system for."""
 
 _SETTINGS = "PAIG_SERVER_SETTINGS"
-"""Hands the process's settings, as JSON, from `paig serve` to its worker processes. Secrets are references in them."""
+"""The variable by which `paig serve` hands its settings to its worker processes, as JSON.
+
+Secrets are references in them.
+"""
 
 
 def serve(
@@ -62,19 +65,19 @@ def serve(
     log_level: LogLevel | None = None,
     verbose: bool = False,
 ) -> int:
-    """Bring the gateway to its configuration, then serve until told to stop.
+    """Apply the configuration, then serve until stopped.
 
-    Nothing is changed before the address is bound and everything is checked: a start that fails applies nothing.
+    Nothing is changed before the address is bound and everything is checked: a failed start applies nothing.
 
     Args:
-        host: Where to listen; over the file's.
-        port: The port; over the file's.
+        host: Where to listen, in place of the file's setting.
+        port: The port, in place of the file's setting.
         tls: Serve HTTPS with a certificate of the gateway's own authority.
         config: A `paig.toml` to apply first.
-        workers: Processes; over the file's.
-        keep_drift: Leave alone what was changed by hand since the last apply.
-        log_level: Log from this level on; over the file's.
-        verbose: Where it cannot start, print the whole error before the line that says why.
+        workers: The number of processes, in place of the file's setting.
+        keep_drift: Keep changes made by hand since the last apply.
+        log_level: Log from this level on, in place of the file's setting.
+        verbose: If it cannot start, print the whole error before the line with the reason.
 
     Returns:
         The exit code: 0 after an orderly stop, 2 where the configuration is wrong, 1 for any other failure.
@@ -99,7 +102,7 @@ def serve(
             certificate = local_certificate(store.home, server.host) if server.tls and server.tls_cert is None else None
             plan = configuration.plan(wanted, store.catalog, actor="paig serve", keep_drift=keep_drift)
             made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
-        except Exception as error:  # whatever it is: one line, and nothing has changed
+        except Exception as error:  # any error: one line, and nothing has changed
             if verbose:
                 traceback.print_exc()
             if isinstance(error, (ConfigError, TelemetryError, SsoError)):
@@ -127,12 +130,12 @@ def _run(
     certificate: Certificate | None,
     on_hangup: Callable[[], None] | None,
 ) -> int:
-    """Serve on sockets until told to stop; the exit code."""
+    """Serve on sockets until stopped; returns the exit code."""
     server = wanted.server
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if server.workers == 1:
-        # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
+        # After an orderly shutdown, uvicorn raises the signal once more; there is nothing left to end then.
         signal.signal(signal.SIGTERM, lambda *_: None)
         gateway = _gateway(store, wanted)
         running = Server(_uvicorn(gateway, server, certificate), _in_a_thread(on_hangup) if on_hangup else None)
@@ -160,7 +163,7 @@ def _why(error: Exception, verbose: bool) -> str:
 
 
 class UnusableError(Exception):
-    """The address or the certificate that is set cannot be used; the message says why and what to do."""
+    """The address or the certificate in the settings cannot be used; the message says why and what to do."""
 
 
 def _bound(server: ServerSpec) -> tuple[ServerSpec, list[socket.socket]]:
@@ -188,7 +191,7 @@ def _bound(server: ServerSpec) -> tuple[ServerSpec, list[socket.socket]]:
 
 
 def exposed(server: ServerSpec) -> str | None:
-    """What to say of an address that others reach and that is not encrypted; None where all is well."""
+    """A warning about an unencrypted address that other machines reach; None if there is none."""
     hosts = [host for host in (server.host, server.admin_host) if host is not None]
     beyond = [host for host in hosts if host != "localhost" and not is_local(host)]
     if not beyond or server.tls or server.tls_cert or server.trusted_proxies:
@@ -223,7 +226,7 @@ def check_certificate(server: ServerSpec) -> None:
 
 
 def forbid_core_dumps() -> None:
-    """Let the system write no image of this process's memory, which holds secrets."""
+    """Forbid core dumps: this process's memory holds secrets."""
     if sys.platform != "win32":
         import resource
 
@@ -231,7 +234,7 @@ def forbid_core_dumps() -> None:
 
 
 def raise_descriptors() -> None:
-    """Let this process open as many files as the system allows, up to a number that is enough."""
+    """Raise the limit of open files to `DESCRIPTORS`, or as far as the system allows."""
     try:
         import resource
     except ImportError:  # not a Unix
@@ -243,7 +246,7 @@ def raise_descriptors() -> None:
 
 
 def _in_a_thread(work: Callable[[], None]) -> Callable[[], None]:
-    """Work that must not hold up the event loop from which it is called."""
+    """Runs work in a thread, so that it does not block the event loop."""
     running: set[asyncio.Task[None]] = set()
 
     def start() -> None:
@@ -255,7 +258,7 @@ def _in_a_thread(work: Callable[[], None]) -> Callable[[], None]:
 
 
 def _reload(path: Path, store: OpenDatabase, running: Config, keep_drift: bool) -> None:
-    """Bring the gateway to its configuration file again, as `paig apply` does; say what only a restart changes."""
+    """Apply the configuration file again, as `paig apply` does; log the settings that only a restart changes."""
     try:
         wanted = configuration.load(path)
         plan = configuration.plan(wanted, store.catalog, actor="SIGHUP", keep_drift=keep_drift)
@@ -273,8 +276,8 @@ def _reload(path: Path, store: OpenDatabase, running: Config, keep_drift: bool) 
 
 
 def _needs_restart(running: Config, wanted: Config) -> list[str]:
-    """The settings in which a file differs from what the process runs with, and which it reads only at its start."""
-    # What the command line or the system chose stays as it is.
+    """The settings that a process reads only at its start, and that have another value in the file."""
+    # Values from the command line or the system stay.
     chosen = {"host", "port", "workers", "tls", "admin_host", "admin_port"} - wanted.server.model_fields_set
     found = []
     for table in PROCESS:
@@ -301,7 +304,7 @@ def _check_strength(store: OpenDatabase) -> None:
 
 
 def _show(plan: Plan) -> None:
-    """Print what the configuration has changed, and what became of changes by hand."""
+    """Print the changes of the configuration, and what happened to changes by hand."""
     for change in plan.changes:
         by_hand = plan.reverts(change)
         print(f"{change}{f' (reverted: changed by hand by {by_hand.actor})' if by_hand else ''}")
@@ -333,7 +336,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that is bound to a port; 0 for one that is free.
 
     Raises:
-        OSError: The host is none of this machine's, or the port is taken or not for us to have.
+        OSError: The host is not one of this machine's, or the port is taken or not permitted.
     """
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     # Named as TCP, so that event loops turn off the delay of small packets.
@@ -434,9 +437,9 @@ def _admin_origin(server: ServerSpec, certificate: Certificate | None) -> str:
 
 @contextlib.contextmanager
 def _announced(home: Path, origin: str) -> Generator[None, None, None]:
-    """Say in the home folder where this gateway listens, in a file that it keeps locked as long as it runs.
+    """Write the address of this gateway into the home folder, in a file that stays locked as long as it runs.
 
-    The command line sends the token in the home folder to these addresses alone (`paig_client.listener`).
+    The command line sends the token in the home folder only to these addresses (`paig_client.listener`).
     """
     if sys.platform == "win32":
         yield

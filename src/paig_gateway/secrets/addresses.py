@@ -1,4 +1,4 @@
-"""Addresses that a gateway must not be led to: those of the machine's own cloud account."""
+"""Addresses that a gateway must not connect to: metadata services of the machine's cloud account."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _METADATA_ADDRESSES = frozenset(
 
 
 def is_metadata_address(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is link-local, as metadata services are, or known as one. Check it when connecting too."""
+    """Whether an address is link-local, as metadata services are, or a known one of them.
+
+    Check it when connecting, too.
+    """
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     address = mapped or address
     return address.is_link_local or address in _METADATA_ADDRESSES

@@ -1,9 +1,9 @@
 """Attempts that are refused for lack of permission: wrong tokens and keys, refused actions and sensitive reads.
 
-They are counted by kind and address, in bursts. A burst is logged once. Once it is long, the address has to wait
-between two attempts, twice as long each time, and what comes earlier is refused unlooked. What is right passes all the
-same if it cannot be guessed (`ENOUGH_BITS`): so a program is not locked out by another one at the same address, and a
-badly chosen value cannot be found by trying.
+They are counted by kind and address, in bursts. A burst is logged once. When it is long, the address has to wait
+between two attempts, twice as long each time, and earlier attempts are refused unchecked. A right value that cannot be
+guessed (`ENOUGH_BITS`) passes in any case: so a program is not locked out by another one at the same address, and a
+weak value cannot be found by trying.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AttemptKind = Literal["token", "key", "action", "read"]
 """A wrong admin token or login, a wrong gateway key, a refused change, a refused look at something."""
 
 FREE: dict[AttemptKind, int] = {"token": 20, "key": 20, "action": 100, "read": 100}
-"""Refused attempts of a burst before the address has to wait. Programs of honest people are refused, too."""
+"""Refused attempts of a burst before the address has to wait. Honest programs are refused sometimes, too."""
 SUSPICIOUS = 10
 """Refused attempts of a burst that are worth an alert."""
 QUIET_SECONDS = 60.0
@@ -45,10 +45,10 @@ AttemptKey = tuple[str, str]
 
 @dataclass(slots=True)
 class Burst:
-    """Attempts that have something in common, none of which was long after the one before.
+    """Attempts with the same kind and address, in quick succession.
 
     Attributes:
-        place: What the attempts have in common, such as kind and address.
+        place: Their kind and address.
         count: How many attempts.
         last: When the last one was, on the clock.
         pause: Seconds to wait after it; 0 while the burst is short.
@@ -66,7 +66,7 @@ class Bursts:
     """The bursts that are not over."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """None yet.
+        """Start without bursts.
 
         Args:
             clock: Monotonic seconds.
@@ -134,7 +134,7 @@ class Attempts:
 
 @lru_cache(maxsize=4096)
 def _group(address: str | None) -> str:
-    """The address, or the network of an IPv6 address that one client has to itself."""
+    """The address; for IPv6 the network that one client has."""
     try:
         found = ip_address((address or "").partition("%")[0])
     except ValueError:

@@ -26,7 +26,7 @@ FROM_FILES = ("PAIG_DATABASE_URL", "PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN")
 """Variables whose value may also be in a file, which the variable with the suffix `_FILE` names."""
 
 ENOUGH_BITS = 128
-"""What guessing a secret must take at least: two to this power."""
+"""Guessing a secret must take at least two to this power of tries."""
 
 _EMPTY_FILE_SECONDS = 2.0
 _CLASSES = ((str.islower, 26), (str.isupper, 26), (str.isdigit, 10))
@@ -175,7 +175,7 @@ def new_secret_key(home: Path) -> str:
 def bits(secret: str) -> float:
     """How many bits guessing a secret takes: its length times the logarithm of its classes of characters.
 
-    An upper bound, since it takes each character for random: what falls short of it is weak for certain.
+    It is an upper bound, because it takes each character for random: a secret below it is certainly weak.
     """
     size = sum(count for is_one, count in _CLASSES if any(is_one(character) for character in secret))
     if any(not character.isalnum() for character in secret):
@@ -210,7 +210,7 @@ def _kept(path: Path, variable: str) -> str:
     advice = f"{path.name} in {path.parent} says that it is kept in the OS keyring (service {service}, user {user})"
     try:
         found = keyring.keyring_call(lambda: keyring.read(service, user))
-    except Exception as error:  # any backend, any failure: the advice is the same
+    except Exception as error:  # any failure of any backend: the advice is the same
         raise SecretsError(f"{advice}, which cannot be read: {error} Or set {variable}.") from error
     if not found:
         raise SecretsError(f"{advice}, where it is not: unlock that keyring, restore the entry, or set {variable}.")
@@ -239,7 +239,7 @@ def _read_private(path: Path) -> str | None:
 
 
 def _make(path: Path) -> str:
-    """Make a secret and the file that holds it or says where it is; if another process was faster, take that one's."""
+    """Create a secret, and the file that holds or locates it; if another process was faster, use that one's."""
     secret = secrets.token_urlsafe(32)
     user = f"{path.name}-{secrets.token_hex(4)}"
     in_keyring = keyring.store(user, secret)

@@ -23,7 +23,7 @@ KEYRING_SECONDS = 3.0
 
 
 def keyring_call(work: Callable[[], T]) -> T:
-    """Do something with the keyring in its own thread, and give up after `KEYRING_SECONDS`.
+    """Call the keyring in a thread, and give up after `KEYRING_SECONDS`.
 
     Raises:
         KeyringTimeoutError: It did not finish in time; its thread is left behind.
@@ -63,7 +63,7 @@ def read(service: str, user: str) -> str | None:
 
 
 def store(user: str, secret: str) -> bool:
-    """Whether the OS keyring takes a secret of the gateway's own and gives it back."""
+    """Store one of the gateway's own secrets; returns whether the OS keyring gives it back."""
 
     def put() -> bool:
         backend = os_keyring()
@@ -74,7 +74,7 @@ def store(user: str, secret: str) -> bool:
 
     try:
         return keyring_call(put)
-    except Exception:  # whichever way it fails, it cannot be used: a file takes its place
+    except Exception:  # any failure: the keyring cannot be used, and a file takes its place
         return False
 
 
@@ -93,7 +93,7 @@ def forget(user: str) -> None:
 
 
 def os_keyring() -> KeyringBackend | None:
-    """The machine's keyring, unless it keeps nothing, keeps it in plain text, or may ask on the terminal."""
+    """The machine's keyring; None if it keeps nothing, keeps plain text, or may ask on the terminal."""
     import keyring  # late: takes 0.1 s to import, and looks for a D-Bus session
 
     backend = keyring.get_keyring()

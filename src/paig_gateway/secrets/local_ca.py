@@ -32,7 +32,7 @@ AUTHORITY_LIFE = timedelta(days=3 * 365)
 SERVER_LIFE = timedelta(days=397)
 """No longer than browsers accept; a certificate is made at every start."""
 _SLACK = timedelta(hours=1)
-"""How far another clock may be behind."""
+"""How far a client's clock may be behind."""
 _ALWAYS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -170,7 +170,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _permitted(name: str) -> x509.GeneralName:
-    """What an authority must be allowed to sign for a name."""
+    """The name constraint that an authority needs to sign for a name."""
     try:
         return x509.IPAddress(ipaddress.ip_network(name))
     except ValueError:

@@ -27,13 +27,13 @@ from paig_gateway.secrets.home import FROM_FILES
 ReferenceScheme = Literal["env", "keyring", "file", "value"]
 
 STORED = "value:<stored>"
-"""How a literal is shown once it is stored, and how a configuration says to keep it; one among several says which."""
+"""Stands for a stored literal, where it is shown or a configuration keeps it; with a number for one of several."""
 
 _SCHEMES: tuple[str, ...] = get_args(ReferenceScheme)
 _FORMS = "env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL"
 _MAX_FILE_BYTES = 1_000_000
 _OWN_FILE = re.compile(r"secret\.key|admin\.token|new-keys|tls$|listening$|paig\.db|unrecorded|set-aside|.*backup")
-"""What the gateway itself keeps in its home folder."""
+"""The gateway's own files in its home folder."""
 _SYSTEM_FOLDERS = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
@@ -55,7 +55,7 @@ class SecuritySpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a credential is kept; of a `value` the target is the secret itself."""
+    """The place of a credential; the target of a `value` is the secret itself."""
 
     scheme: ReferenceScheme
     target: str = field(repr=False)
@@ -220,10 +220,10 @@ def _not_ours(target: str) -> str:
 
 
 def _real(target: str) -> Path:
-    """Where a path leads, links followed.
+    """The path with all links resolved.
 
     Raises:
-        SecretReferenceError: It leads nowhere.
+        SecretReferenceError: It cannot be resolved.
     """
     try:
         return Path(target).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""The vault: what the database holds in encrypted form, and the keys derived from the secret key.
+"""The vault: encrypts values for the database, with keys derived from the secret key.
 
 A sealed value is AES-256-GCM under a key derived from the secret key. It is bound to its *purpose*, a text such as the
 provider's id and the origin that its credential is sent to: a value that is moved to another row, or whose
@@ -53,7 +53,7 @@ class SecretKey:
 
     @cached_property
     def fernet(self) -> Fernet:
-        """Opens values that versions before the binding to a purpose have stored."""
+        """Opens values that were stored by versions before the binding to a purpose."""
         return Fernet(urlsafe_b64encode(self._derived(b"credentials at rest")))
 
     def _derived(self, info: bytes) -> bytes:
@@ -101,7 +101,7 @@ class Vault:
         return _MARK + key.id.encode() + b"." + urlsafe_b64encode(sealed)
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
-        """What `seal` was given.
+        """The value that was sealed.
 
         Raises:
             SecretKeyError: Another key or another purpose sealed it, or it was changed.
@@ -133,7 +133,7 @@ class Vault:
         return any(hmac.compare_digest(code, proof.encode("utf-8", "replace")) for code in codes)
 
     def open_old(self, sealed: bytes) -> bytes:
-        """What a version before the binding to a purpose has encrypted.
+        """The value that a version before the binding to a purpose encrypted.
 
         Raises:
             SecretKeyError: Another key encrypted it, or it was changed.
@@ -159,6 +159,6 @@ def _parsed(keys: str) -> tuple[SecretKey, ...]:
     given = [text for text in map(str.strip, keys.split(",")) if text]
     if not given:
         raise SecretsError("The secret key is empty: set PAIG_SECRET_KEY, or unset it to have one made.")
-    # Before there could be several, a key with a comma in it was one key.
+    # Before several keys were possible, a key could contain a comma.
     whole = [keys] if len(given) > 1 else []
     return tuple(SecretKey(text) for text in (*given, *whole))

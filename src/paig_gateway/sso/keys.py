@@ -15,15 +15,18 @@ ALGORITHMS: Mapping[str, str] = {
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
     "EdDSA": "OKP",
 }
-"""The accepted algorithms, and the kind of key of each: only signatures. `none`, and the shared secrets of HS256
-and its like, which would make a password of the provider's public key, are not among them."""
+"""The accepted algorithms, and the kind of key of each: only signatures.
+
+`none` is not among them, nor are shared secrets such as HS256, with which the provider's public key would be a
+password.
+"""
 
 REFETCH_SECONDS = 10.0
-"""How long must lie between two looks for keys that were not known."""
+"""The least seconds between two searches for unknown keys."""
 
 
 KEEP_SECONDS = 3600.0
-"""How long keys are used before they are read again, so that one which the provider has withdrawn ends."""
+"""How long keys are used before they are read again, so that a withdrawn key stops working."""
 
 
 class KeySet:
@@ -64,7 +67,7 @@ class KeySet:
         self._read_at = self._clock()
 
     def _fitting(self, kid: str | None, algorithm: str) -> list[Mapping[str, Any]]:
-        """The keys that may have made a signature: by id where the token names one, in any case of the right kind."""
+        """The keys that may have made a signature: by id if the token names one, and always of the right kind."""
         return [
             key
             for key in self._keys or ()

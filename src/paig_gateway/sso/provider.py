@@ -28,19 +28,19 @@ log = logging.getLogger(__name__)
 Claims = Mapping[str, Any]
 
 LEEWAY_SECONDS = 30
-"""How far the provider's clock may be from ours."""
+"""The tolerated difference between the provider's clock and ours."""
 DISCOVERY_SECONDS = 3600.0
 """How long the provider's addresses are kept."""
 TIMEOUT_SECONDS = 10.0
-"""How long a step of a login may take, with all that the provider is asked for it."""
+"""How long a step of a login may take, with all its requests to the provider."""
 MAX_BYTES = 1_000_000
-"""How much the provider may answer."""
+"""The most bytes of an answer of the provider."""
 MAX_TEXT = 255
-"""How long a subject may be (OpenID Connect Core, 2), and what is shown of the provider's texts."""
+"""The most characters of a subject (OpenID Connect Core, 2), and of the provider's texts that are shown."""
 MAX_DEVICE_SECONDS = 86_400
-"""How long a person may have to complete a device login, and the most that is waited between two questions."""
+"""The longest that a person may take for a device login, and the longest pause between two polls."""
 MAX_STEPS = 64
-"""How many steps may be under way: those who log in need no token, and are not to use up the gateway."""
+"""The most steps at the same time: a login needs no token, so it must not exhaust the gateway."""
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 PENDING = ("authorization_pending", "slow_down")
 
@@ -51,9 +51,9 @@ class Person:
 
     Attributes:
         subject: Issuer and subject, which identify the person permanently.
-        name: What to call them; may change, and proves nothing.
+        name: For display; it may change, and proves nothing.
         groups: The groups that the provider states.
-        refresh_token: What the provider is asked with again, where it gave one; a secret.
+        refresh_token: The provider's refresh token, or None; a secret.
     """
 
     subject: str
@@ -71,8 +71,8 @@ class DeviceLogin:
         user_code: What the person types.
         verification_uri: The page where they enter it.
         verification_uri_complete: The same with the code, where the provider has it.
-        expires_in: Seconds that they have.
-        interval: Seconds to wait between two questions.
+        expires_in: Seconds until it expires.
+        interval: Seconds to wait between two polls.
     """
 
     device_code: str
@@ -111,7 +111,7 @@ class IdentityProvider:
         Args:
             spec: With `issuer` and `client_id`.
             client_secret: None for a public client.
-            clock: Seconds that only rise.
+            clock: Monotonic seconds.
             timeout: Seconds that a step may take.
         """
         if spec.issuer is None or spec.client_id is None:
@@ -127,11 +127,11 @@ class IdentityProvider:
         self._discovered: Claims = {}
         self._discovered_at = 0.0
         self._keys = KeySet(self._fetch_keys, clock)
-        # Made once: it reads hundreds of certificates, which takes long.
+        # Made once: it reads hundreds of certificates, which is slow.
         self._tls = httpx2.create_ssl_context()
 
     async def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
-        """Where to send a browser, to come back at `redirect_uri` with a code.
+        """The address to send a browser to; it comes back to `redirect_uri` with a code.
 
         Raises:
             ProviderAwayError: It does not answer.
@@ -165,7 +165,7 @@ class IdentityProvider:
         """Begin a login that is completed elsewhere.
 
         Raises:
-            SsoError: The provider does not let the gateway.
+            SsoError: The provider refuses.
         """
         scope = " ".join(self.spec.scopes)
         async with self._step():
@@ -195,7 +195,7 @@ class IdentityProvider:
             form = {"grant_type": DEVICE_GRANT, "device_code": device_code}
             status, answer = await self._post("token_endpoint", form)
             if status == 200:
-                # Providers need not repeat a nonce here; the device code itself binds the answer to the question.
+                # Providers need not repeat a nonce here; the device code itself binds the answer to the request.
                 return await self._person(answer, nonce, needs_nonce=False)
         if answer.get("error") in PENDING:
             return PendingLogin(slow_down=answer["error"] == "slow_down")
@@ -210,7 +210,7 @@ class IdentityProvider:
             nonce: That of the login.
 
         Raises:
-            SsoError: The provider does not vouch for the person any more.
+            SsoError: The provider does not confirm the person any more.
         """
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         async with self._step():
@@ -278,7 +278,7 @@ class IdentityProvider:
                 algorithms=[algorithm],
                 audience=self._client_id,
                 issuer=self.issuer,
-                # Times are judged below, by the clock that was handed in.
+                # Times are checked below, by the injected clock.
                 options={
                     "require": ["iss", "sub", "aud", "exp", "iat"],
                     "verify_exp": False, "verify_iat": False, "verify_nbf": False,
@@ -330,7 +330,7 @@ class IdentityProvider:
         found = (await self._discover()).get(name)
         if not isinstance(found, str):
             raise ProviderAwayError(f"The identity provider has no {name}: it does not offer this way to log in.")
-        # A provider that is reached by https has no business with what else listens on this machine.
+        # A provider with https must not direct the gateway to other servers on this machine.
         if not is_encrypted(found) and (is_encrypted(self.issuer) or not is_local(found)):
             raise ProviderAwayError(f"The identity provider's {name} is not encrypted.")
         return found

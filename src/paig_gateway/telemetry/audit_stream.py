@@ -1,8 +1,8 @@
 """The audit log, streamed: each entry to a file, to syslog and to an OTLP backend, in order.
 
-Each destination has a row in the database that says how far it is. Whichever process holds the row's lease sends what
-comes next, so each entry is sent once; again only where a process ended between sending and noting it. What a
-destination does not take waits in the database.
+Each destination has a row in the database with the last entry sent. The process that holds the row's lease sends the
+next ones, so each entry is sent once; it is sent again only if a process ended between sending and recording it.
+Entries that a destination does not accept wait in the database.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOOK_SECONDS = 1.0
 AT_ONCE = 100
 """Entries sent together."""
 LEASE = timedelta(seconds=30)
-"""How long a process may be busy with a destination before another takes over."""
+"""How long a process may take to send before another one takes over."""
 SYSLOG_SECONDS = 5.0
 _FACILITY_AUDIT, _NOTICE, _WARNING = 13, 5, 4
 _ROWS = ("id", "actor", "action", "kind", "name", "before", "after")
@@ -53,13 +53,13 @@ Entry = dict[str, object]
 
 
 class AuditDestination(Protocol):
-    """Takes entries of the audit log."""
+    """A destination of the audit log."""
 
     def send(self, entries: Sequence[Entry]) -> None:
-        """Take entries; blocks.
+        """Send entries; blocks.
 
         Raises:
-            StreamError: They were not taken.
+            StreamError: They were not accepted.
         """
 
 
@@ -166,10 +166,10 @@ class ToOtlp:
 
 
 class AuditStream:
-    """Brings the log to one destination."""
+    """Streams the log to one destination."""
 
     def __init__(self, name: str, destination: AuditDestination, engine: Engine, now: Callable[[], datetime]) -> None:
-        """Bring it there.
+        """Stream it there.
 
         Args:
             name: Of the row in the database, and in metrics.

@@ -23,7 +23,7 @@ from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import TelemetrySpec
 
 MOST_QUEUED = 10_000
-"""Lines that wait to be written; where standard error is stuck, more are dropped and counted."""
+"""The most lines that wait to be written; if standard error is stuck, more are dropped and counted."""
 
 CLOSE_SECONDS = 2.0
 """How long the end of the process waits for lines to be written."""
@@ -58,7 +58,7 @@ class Lines(logging.Formatter):
         if self._as_json:
             return json.dumps(fields, ensure_ascii=False)
         time, level, logger, message = (str(fields.pop(name)) for name in ("time", "level", "logger", "message"))
-        # Control characters in what a client sent must not forge lines of their own.
+        # Control characters sent by a client must not forge log lines.
         shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message)
         exception = fields.pop("exception", None)
         rest = "".join(f" {name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
@@ -69,7 +69,7 @@ class Lines(logging.Formatter):
 
 
 class Aside(logging.handlers.QueueHandler):
-    """Hands records to a thread, and drops them rather than wait for it."""
+    """Hands records to a thread, and drops them rather than wait."""
 
     def __init__(self, lines: queue.Queue[logging.LogRecord | None]) -> None:
         """Hand them over there."""
@@ -77,7 +77,7 @@ class Aside(logging.handlers.QueueHandler):
         self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Note which request it is about; all else stays as it is, since the thread is of this process."""
+        """Add the request's id; nothing else needs preparing, since the thread belongs to this process."""
         if (request_id := present_request.get()) and not hasattr(record, "request_id"):
             record.request_id = request_id
         return record
@@ -126,7 +126,7 @@ class LogWriter(threading.Thread):
 
 
 class ProcessLog:
-    """The log of a process that is nothing but a gateway."""
+    """The log of a process that runs only a gateway."""
 
     def __init__(self, spec: TelemetrySpec, redact: Redactor) -> None:
         """Send everything that this process logs to standard error, as the settings have it."""
@@ -144,7 +144,7 @@ class ProcessLog:
         atexit.register(writer.close)
 
     def samples(self) -> list[Sample]:
-        """How many lines wait, and how many were dropped."""
+        """The numbers of waiting and of dropped lines."""
         return [
             ("paig_telemetry_queue_depth", ("log",), self._lines.qsize()),
             ("paig_telemetry_dropped_total", ("log", "queue"), self._aside.dropped),

@@ -1,4 +1,4 @@
-"""Several observers as one, whose failures are logged and counted and never reach a request."""
+"""Combines observers into one; their failures are logged and counted, and never reach a request."""
 
 from __future__ import annotations
 

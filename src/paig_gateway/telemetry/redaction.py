@@ -1,4 +1,4 @@
-"""Keeping secrets out of whatever leaves the process as text: logs, spans, captured content."""
+"""Keeps secrets out of all text that leaves the process: logs, spans, captured content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHAPES = re.compile(
 
 
 class Redactor:
-    """Blacks out the secrets that the process holds, and whatever looks like one."""
+    """Blacks out the secrets that the process holds, and text that looks like one."""
 
     def __init__(self) -> None:
         self._sources: list[Callable[[], Iterable[str]]] = []
@@ -51,7 +51,7 @@ class Redactor:
 
 
 def parts(secret: str) -> Iterator[str]:
-    """A credential, and what of it is a secret by itself: the half after a colon, the strings in a JSON object."""
+    """A credential, and its parts that are secrets themselves: the half after a colon, the strings in a JSON object."""
     if len(secret) >= SHORTEST:
         yield secret
         yield json.dumps(secret)[1:-1]

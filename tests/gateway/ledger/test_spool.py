@@ -125,7 +125,7 @@ async def test_settlements_are_in_the_file_while_the_database_is_down(
     engine: Engine, tmp_path: Path, down: Down
 ) -> None:
     """They are written when it is available again, and the file is gone; what was refused is not in it."""
-    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock(), max_wait=0.5)
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock(), max_wait=20)
     await ledger.start()
     requests = [reservation(limit("wide", 10_000)) for _ in range(3)]
     for request in requests:

@@ -100,7 +100,7 @@ def die_at(transaction: int, step: int) -> None:
 async def child(url: str, name: str, transaction: int, step: int) -> None:
     """Serve requests until done or dead."""
     # On a busy machine a reservation may wait for longer than a client of a gateway would.
-    ledger = Ledger(open_engine(url), node_id=name, patience=60)
+    ledger = Ledger(open_engine(url), node_id=name, max_wait=60)
     await ledger.start()
     if transaction:
         die_at(transaction, step)

@@ -17,7 +17,7 @@ def root(url: str) -> str:
     """The gateway's root address in one spelling, from any address that people write.
 
     `gw.example`, `https://GW.example:443/`, `https://gw.example/proxy` all give `https://gw.example`. Without a scheme,
-    The scheme: http for a loopback host, https for any other.
+    it is http for a loopback host and https for any other.
 
     Raises:
         ValueError: The address is not valid.

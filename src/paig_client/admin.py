@@ -86,7 +86,7 @@ T = TypeVar("T")
 
 TIMEOUT = 30.0
 QUIET = 45.0
-"""Seconds without a byte after which a stream of events is taken for dead; the gateway sends a comment more often."""
+"""A stream of events without a byte for this many seconds is dead; the gateway sends comments more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class Event:
             `dropped` before the gateway cuts off a reader that is too slow.
         request: The ledger's row, for `request`.
         change: The audit log's entry, for `change`.
-        state: What changed, for `state`.
-        data: The event's data as it came.
+        state: The breaker's change, for `state`.
+        data: The event's data as received.
     """
 
     id: str
@@ -218,9 +218,9 @@ class AdminClient(ReportCalls):
     def events(
         self, *, last_event_id: str | None = None, on_open: Callable[[], None] | None = None
     ) -> Generator[Event]:
-        """What happens from now on, or since `last_event_id`; ends when the gateway ends it.
+        """Events from now on, or since `last_event_id`, until the gateway ends the stream.
 
-        `on_open` is called once the stream is open: what it reads and the events together miss nothing.
+        `on_open` is called when the stream is open: what it reads and the events together miss nothing.
 
         Raises:
             GatewayUnreachable: The connection broke or fell silent; continue with the last event's id.
@@ -326,7 +326,7 @@ def _quiet() -> httpx2.Timeout:
 
 
 def _mounts(url: str) -> dict[str, None]:
-    """What to reach without the environment's proxy: a gateway on this machine."""
+    """Hosts to reach without the environment's proxy: a gateway on this machine."""
     return {f"all://{httpx2.URL(url).host}": None} if is_loopback(url) else {}
 
 
@@ -371,7 +371,7 @@ def _refusal(answer: httpx2.Response) -> AdminError:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
         title = f"HTTP {answer.status_code} {answer.reason_phrase}"
-        if answer.status_code < 500:  # a proxy before a stopped gateway answers so, too
+        if answer.status_code < 500:  # a proxy in front of a stopped gateway also answers with these
             at = answer.request.url.netloc.decode("ascii")
             return NotTheAdminApi(f"What answers at {at} is not a paig gateway: it says {title}")
         problem = Problem(
@@ -381,7 +381,7 @@ def _refusal(answer: httpx2.Response) -> AdminError:
 
 
 def _fields(answer: httpx2.Response) -> list[tuple[str, str]]:
-    """What a problem says about single fields: a member of its own, which RFC 9457 allows."""
+    """The errors of single fields in a problem: an extension member, as RFC 9457 allows."""
     try:
         return [(error["field"], error["message"]) for error in answer.json()["errors"]]
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
 """The cost of work, from the ledger: of an agent's run, or of all requests inside a `with`.
 
-Each answer of the gateway names its request. The names are noted where the answer comes in; `spend_of` asks the gateway
-what became of those requests, with the key that they were made with.
+Each answer of the gateway names its request. These ids are noted when answers arrive; `spend_of` asks the gateway for
+the cost of those requests, with the key that they were made with.
 
 ```python
 with paig_client.spending() as work:
@@ -38,7 +38,7 @@ MAX_RUNS = 1000
 PAGE = 100
 """The most requests in one query."""
 PAUSE = 0.05
-"""Seconds between two questions about a request that is not settled yet."""
+"""Seconds between two queries about a request that is not settled yet."""
 WAIT = 5.0
 
 _CERTAINTIES: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown")
@@ -92,11 +92,11 @@ class Charge:
 
     Attributes:
         id: The request's id in the ledger.
-        time: When it came.
-        settled: Whether it is charged; until then its cost is zero here.
+        time: When it arrived.
+        settled: Whether it is charged; until then its cost is shown as zero.
         model: The requested model.
         route: The gateway's route.
-        provider: The provider that answered; None where none did.
+        provider: The provider that answered, or None.
         status: The HTTP status of the answer.
         cost: US dollars.
         certainty: How the cost is known; None until it is settled.
@@ -126,7 +126,7 @@ class Spend:
     """What a piece of work cost.
 
     Attributes:
-        charges: Its requests, in the order in which they came; those that an SDK repeated are each one.
+        charges: Its requests in order of time; each repetition by an SDK is a request of its own.
         missing: Ids that the gateway does not know, because their rows are pruned or many refusals share a row.
     """
 
@@ -150,7 +150,7 @@ class Spend:
 
     @property
     def certainty(self) -> Certainty:
-        """How the cost is known: as the least certain of the requests is."""
+        """How the cost is known: the certainty of the least certain request."""
         return max((charge.certainty or "exact" for charge in self.charges), key=_CERTAINTIES.index, default="exact")
 
     @property
@@ -192,9 +192,9 @@ _lock = threading.Lock()
 
 
 class spending:
-    """Note the requests that are made inside, by whichever of paig's clients; `spend_of` says what they cost.
+    """Collect the requests made inside by any of paig's clients; `spend_of` returns their cost.
 
-    It holds for the code inside the `with`, including threads and tasks started there, as tags do.
+    Like tags, it applies to the code inside the `with`, including threads and tasks started there.
     """
 
     def __init__(self) -> None:
@@ -212,7 +212,7 @@ class spending:
 
 
 class run_spending(spending):
-    """Note the requests inside as those of an agent's run, whichever agent inside makes them."""
+    """Collect the requests inside as those of one agent's run, even if another agent makes them."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__()
@@ -220,16 +220,16 @@ class run_spending(spending):
 
 
 def spend_of(work: Run | spending, *, wait: float = WAIT) -> Spend:
-    """What a run of a pydantic-ai agent cost, or everything inside a `with spending()`.
+    """The cost of a run of a pydantic-ai agent, or of everything inside a `with spending()`.
 
     This blocks; on an event loop, await `async_spend_of` instead.
 
     Args:
-        work: The result of a run, the run itself, or what `spending()` gave.
-        wait: Seconds to wait for requests that are not settled yet; `Spend.settled` says whether all are.
+        work: The result of a run, the run itself, or the value of `spending()`.
+        wait: Seconds to wait for requests that are not settled yet; `Spend.settled` is whether all are.
 
     Raises:
-        LookupError: Nothing is known of the run: it made no request through paig's models, or a thousand came after it.
+        LookupError: The run is unknown: it made no request through paig's models, or a thousand runs came after it.
         AdminError: The gateway does not answer, or the key is no longer valid.
     """
     from paig_client.admin import AdminClient
@@ -247,7 +247,7 @@ def spend_of(work: Run | spending, *, wait: float = WAIT) -> Spend:
 
 
 async def async_spend_of(work: Run | spending, *, wait: float = WAIT) -> Spend:
-    """As `spend_of`, to be awaited."""
+    """The async version of `spend_of`."""
     import anyio
 
     from paig_client.admin import AsyncAdminClient
@@ -286,14 +286,14 @@ def _id_of(headers: object) -> str | None:
 
 
 def _present_run() -> str | None:
-    """The pydantic-ai run that a request belongs to, where pydantic-ai is in use and says so."""
+    """The pydantic-ai run that a request belongs to, or None."""
     current = getattr(sys.modules.get("pydantic_ai._run_context"), "get_current_run_context", None)
     run_id = getattr(current() if current is not None else None, "run_id", None)
     return run_id if isinstance(run_id, str) else None
 
 
 def _of_run(run_id: str) -> list[Noted]:
-    """Where the requests of a run are noted; the oldest run is forgotten for it where there are too many."""
+    """The list for the requests of a run; if there are too many runs, the oldest is dropped."""
     with _lock:
         place = _runs.setdefault(run_id, [])
         _runs.move_to_end(run_id)
@@ -316,7 +316,7 @@ def _noted(work: Run | spending) -> Sequence[Noted]:
 
 
 def _by_gateway(work: Run | spending) -> Mapping[GatewayAccess, list[str]]:
-    """The ids to ask each gateway about, each once."""
+    """The ids of each gateway's requests, each once."""
     found: dict[GatewayAccess, dict[str, None]] = {}
     for noted in tuple(_noted(work)):
         found.setdefault(noted.gateway, {})[noted.id] = None

@@ -25,7 +25,7 @@ DEFAULT_PROFILE = "default"
 
 
 class CredentialError(Exception):
-    """There is no usable credential; the message says where it was looked for and what to do."""
+    """There is no usable credential; the message says where it was searched and what to do."""
 
 
 class AddressError(CredentialError):
@@ -61,7 +61,7 @@ class Access:
 
     @property
     def base_url(self) -> str:
-        """The address that API requests go below: `…/proxy`."""
+        """The base of API requests: `…/proxy`."""
         return self.root.value + PROXY
 
 
@@ -155,7 +155,7 @@ def find_admin_token(root: str) -> Found | None:
         return found
     if found := _stored(root, "admin"):
         return found
-    if not is_loopback(root):  # the token of this machine's gateway goes nowhere else
+    if not is_loopback(root):  # this machine's token is sent to no other gateway
         return None
     return replace(found, local=True) if (found := _found(profiles.local_admin_token)) else None
 
@@ -165,7 +165,7 @@ def _environment(names: tuple[str, ...]) -> Found | None:
 
 
 def _in_file(name: str) -> Found | None:
-    """What the file holds that `NAME_FILE` names, as container platforms mount secrets."""
+    """The content of the file that `NAME_FILE` names, as container platforms mount secrets."""
     path = os.environ.get(f"{name}_FILE")
     if not path:
         return None

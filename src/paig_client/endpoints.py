@@ -1,7 +1,7 @@
 """The admin API's endpoints, each described once for the synchronous and the asynchronous client.
 
 A description is a method that returns a `ApiCall`; nothing here does any I/O. The descriptor `endpoint` turns it into a
-method that sends the call, at once or as a coroutine, by the side that it is looked up on.
+method that sends the call: directly on the synchronous client, as a coroutine on the asynchronous one.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class AsyncSide(Protocol):
 
 
 class endpoint(Generic[P, T]):
-    """A method that describes a call, made into one that sends it."""
+    """Turns a method that describes a call into one that sends it."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], ApiCall[T]]) -> None:
         self.describe = describe
@@ -171,7 +171,7 @@ class CollectionCalls(Generic[SpecT, ModelT, MadeT]):
     ) -> ApiCall[ModelT]:
         """Change the fields that are given, limits one by one; a field given as None goes back to its default.
 
-        With `seen`, the object as it was read: only if it was not changed since, else `Conflict`.
+        With `seen`, the object as it was read: raises `Conflict` if it was changed since.
         """
         body = changes.model_dump(mode="json", exclude_unset=True) if isinstance(changes, BaseModel) else changes
         where = _at(self.path, name)
@@ -188,7 +188,7 @@ class ProviderCalls(CollectionCalls[ProviderSpec, Provider, Provider]):
 
     @endpoint
     def test(self, name: str) -> ApiCall[ProviderCheck]:
-        """Have the gateway send the provider a small free request, and explain what comes of it."""
+        """Have the gateway send the provider a small free request, and explain the result."""
         return ApiCall("POST", _at(self.path, name, "test"), _one(ProviderCheck))
 
     @endpoint
@@ -227,7 +227,7 @@ class TokenCalls:
 
     @endpoint
     def list(self) -> ApiCall[list[Token]]:
-        """One's own, or all for those who may read them; the newest first."""
+        """Your own, or all if you may read them; the newest first."""
         return ApiCall("GET", "tokens", _items(Token))
 
     @endpoint
@@ -397,7 +397,7 @@ class ReportCalls:
 
     @endpoint
     def limits(self) -> ApiCall[list[LimitStatus]]:
-        """Every limit, and where it stands."""
+        """Every limit with its balance."""
         return ApiCall("GET", "limits", _items(LimitStatus))
 
     @endpoint
@@ -435,12 +435,12 @@ class ReportCalls:
 
     @endpoint
     def me(self) -> ApiCall[Me]:
-        """What the gateway key that this client has as its token may see of itself."""
+        """The limits, spend and requests of the gateway key that this client uses as its token."""
         return ApiCall("GET", "me", _one(Me))
 
     @endpoint
     def my_requests(self, ids: Iterable[str]) -> ApiCall[list[MyRequest]]:
-        """Requests of the gateway key that this client has as its token, by id, at most a hundred."""
+        """Requests of the gateway key that this client uses as its token, by id, at most a hundred."""
         read = _one(MyRequestList)
         return ApiCall("GET", "me/requests", lambda content: read(content).items, query={"id": list(ids)})
 
@@ -489,7 +489,7 @@ class ReportCalls:
 
     @endpoint
     def renew_key(self, handle: str) -> ApiCall[PersonalKeyState]:
-        """Let the personal key of a login last longer; needs no token."""
+        """Renew the personal key of a login; needs no token."""
         return ApiCall("POST", "sso/key", _one(PersonalKeyState), body={"handle": handle})
 
     @endpoint
@@ -499,7 +499,7 @@ class ReportCalls:
 
     @endpoint
     def logout(self) -> ApiCall[None]:
-        """Revoke the token that this client has."""
+        """Revoke this client's token."""
         return ApiCall("POST", "logout", lambda _: None)
 
     @endpoint
@@ -514,9 +514,9 @@ class ReportCalls:
 
     @endpoint
     def apply(self, config: str, *, dry_run: bool = False, prune: bool = False) -> ApiCall[Plan]:
-        """Bring the gateway to what the TOML text says, in one transaction.
+        """Apply a configuration as TOML text, in one transaction.
 
-        With `dry_run` only say what would change; with `prune` also delete what the text does not name.
+        With `dry_run` only show the changes; with `prune` also delete what the text does not name.
         """
         return ApiCall("POST", "apply", _one(Plan), body={"config": config, "dry_run": dry_run, "prune": prune})
 
@@ -527,13 +527,13 @@ class ReportCalls:
 
     @endpoint
     def set_organisation(self, spec: OrganisationSpec) -> ApiCall[Organisation]:
-        """Set the settings and limits of the whole gateway; one that is not given is none."""
+        """Set the settings and limits of the whole gateway; fields left out are unset."""
         body = spec.model_dump(mode="json", exclude_unset=True, exclude={"warnings"})
         return ApiCall("PUT", "organisation", _one(Organisation), body=body)
 
     @endpoint
     def update_organisation(self, changes: Mapping[str, Any]) -> ApiCall[Organisation]:
-        """Change settings and limits of the whole gateway; None lifts one, and what is not named stays."""
+        """Change settings and limits of the whole gateway; None unsets one, and fields left out stay."""
         return ApiCall("PATCH", "organisation", _one(Organisation), body=dict(changes))
 
     @endpoint

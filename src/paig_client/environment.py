@@ -1,8 +1,8 @@
 """How clients are pointed at the gateway: variables, arguments and files, one row of `CLIENTS` for each client.
 
-A variable that is None is to be unset: a provider's own credential would be sent to the gateway beside the gateway key,
-or used in its place. No row may give the key to a program that sends it anywhere but to the gateway; `make clients`
-runs every client against a network that records where it connects.
+A variable that is None must be unset: otherwise a provider's own credential would be sent to the gateway beside the
+gateway key, or in its place. No row may give the key to a program that sends it anywhere else than to the gateway;
+`make clients` runs every client against a network that records where it connects.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class ClientProgram:
     """How one client is pointed at the gateway.
 
     Attributes:
-        title: What its makers call it.
+        title: Its name, as its makers write it.
         variables: Makes its environment from the `…/proxy` address and the key.
         programs: The commands by which `paig run` recognises it.
-        arguments: What goes before its own arguments, by the `…/proxy` address. Never the key.
+        arguments: Makes the arguments before its own from the `…/proxy` address. Never the key.
         file: A file that it reads.
         agent: Whether it is a coding agent: long requests, many in a row, high output maximum.
     """
@@ -140,7 +140,7 @@ def _azure(base: str, key: str) -> Variables:
 
 
 REGION = "us-east-1"
-"""Stands in a signature that the gateway drops; the provider's own region counts."""
+"""Part of a signature that the gateway drops; the provider's own region counts."""
 
 
 def _bedrock(base: str, key: str) -> Variables:
@@ -172,7 +172,7 @@ _CLAUDE_MODES = (
     "CLAUDE_CODE_USE_ANTHROPIC_AWS",
     "CLAUDE_CODE_OAUTH_TOKEN",
 )
-"""Each of them sends Claude Code past `ANTHROPIC_BASE_URL`."""
+"""With any of these, Claude Code ignores `ANTHROPIC_BASE_URL`."""
 
 
 def _claude_code(base: str, key: str) -> Variables:
@@ -197,12 +197,15 @@ def _claude_code_vertex(base: str, key: str) -> Variables:
 
 
 def _claude_settings(name: str, route: str) -> Callable[[str], Sequence[str]]:
-    """Claude Code's own settings file may name another address, and wins over the environment; this option wins."""
+    """Claude Code's own settings file may name another address and overrides the environment;
+
+    this option overrides both.
+    """
     return lambda base: ("--settings", json.dumps({"env": {name: f"{base}/{route}"}}))
 
 
 def _codex(base: str, key: str) -> Variables:
-    # Codex takes the address from its configuration alone. A key in OPENAI_API_KEY would go to OpenAI.
+    # Codex takes the address only from its configuration. A key in OPENAI_API_KEY would be sent to OpenAI.
     return {"OPENAI_API_KEY": None, "CODEX_API_KEY": None}
 
 
@@ -213,12 +216,12 @@ def _codex_arguments(base: str) -> Sequence[str]:
 
 
 def codex_provider(base: str) -> Mapping[str, str | bool]:
-    """The gateway as Codex describes a provider: without `supports_websockets` it asks over HTTP alone."""
+    """The gateway as a provider in Codex's configuration; without `supports_websockets` Codex uses only HTTP."""
     return {"name": "paig", "base_url": f"{base}/openai/v1", "wire_api": "responses", "supports_websockets": True}
 
 
 def _gemini_settings(kind: str) -> File:
-    """Its system settings, which win over the login that the user chose before."""
+    """Its system settings, which override the login that the user chose before."""
     text = json.dumps({"security": {"auth": {"selectedType": kind}}}) + "\n"
     return File(f"{kind}.json", lambda base: text, variable="GEMINI_CLI_SYSTEM_SETTINGS_PATH")
 
@@ -317,7 +320,7 @@ CLIENTS: Mapping[str, ClientProgram] = {
     "goose": ClientProgram("goose", _goose, ("goose",), agent=True),
     "llm": ClientProgram("llm", _openai_and_anthropic, ("llm",)),
 }
-"""By what `--for` takes."""
+"""By the value of `--for`."""
 
 
 def _vercel_anthropic(base: str, key: str) -> Variables:
@@ -346,7 +349,7 @@ def variables(base_url: str, key: str, clients: Sequence[str] = ()) -> dict[str,
 
 
 def arguments(base_url: str, clients: Sequence[str], folder: Path) -> list[str]:
-    """What goes before the arguments of a command that is one of `clients`."""
+    """The arguments to put before those of a command that is one of `clients`."""
     base = root(base_url) + PROXY
     found: list[str] = []
     for client in map(CLIENTS.__getitem__, clients):

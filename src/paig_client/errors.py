@@ -1,4 +1,4 @@
-"""The gateway's refusals and failures as typed exceptions, whichever SDK met them.
+"""The gateway's refusals and failures as typed exceptions, from any SDK.
 
 ```
 PaigError                  any error that the gateway itself made
@@ -16,8 +16,8 @@ PaigError                  any error that the gateway itself made
 └── Overloaded             overloaded
 ```
 
-A provider's own error, relayed by the gateway, is none of these. Nothing here imports an SDK: what they raise is told
-by its shape.
+A provider's own error, relayed by the gateway, is none of these. Nothing here imports an SDK: exceptions are recognised
+by their shape.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class PaigError(Exception):
 
     @property
     def would_help(self) -> str | None:
-        """What would let the same request pass, in words, or None."""
+        """Advice that would let the same request pass, or None."""
         return would_help(self.details)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -159,17 +159,17 @@ class _Limited(PaigError):
 
     @property
     def spent(self) -> Decimal | None:
-        """What the window has been charged so far."""
+        """The amount charged in the window so far."""
         return self._number("spent")
 
     @property
     def held(self) -> Decimal | None:
-        """What requests in flight hold of it."""
+        """The amount held by requests in flight."""
         return self._number("held")
 
     @property
     def needed(self) -> Decimal | None:
-        """What this request would have needed at worst."""
+        """The worst case of this request."""
         return self._number("needed")
 
     @property
@@ -245,7 +245,7 @@ def from_response(status: int, headers: Mapping[str, str], body: object = None) 
     Args:
         status: The HTTP status.
         headers: The answer's headers, in any letter case.
-        body: The body: bytes, text or decoded JSON. It is asked where the headers say nothing.
+        body: The body: bytes, text or decoded JSON. Used if the headers have no code.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     inner_code, inner, message = _body(_decoded(body))
@@ -313,7 +313,7 @@ def _body(body: object) -> tuple[str | None, Mapping[str, object], str | None]:
     if not _is_object(body):
         return None, {}, None
     error = body.get("error")
-    error = error if _is_object(error) else body  # openai's SDK hands on the inside of `error`
+    error = error if _is_object(error) else body  # openai's SDK passes on only the inside of `error`
     message = error.get("message") or body.get("Message")
     facts = error.get("paig")
     if not _is_object(facts):
@@ -324,7 +324,7 @@ def _body(body: object) -> tuple[str | None, Mapping[str, object], str | None]:
 
 
 def _google(details: object) -> Mapping[str, object]:
-    """What `error.details` says in Google's shape: an ErrorInfo whose reason is one of the gateway's codes."""
+    """The gateway's facts in Google's `error.details`: an ErrorInfo whose reason is one of the gateway's codes."""
     for info in details if isinstance(details, list) else []:
         reason = info.get("reason") if _is_object(info) else None
         if isinstance(reason, str) and (code := reason.lower().replace("_", "-")) in TYPES:

@@ -1,6 +1,9 @@
 """paig's client: what applications and operators import.
 
-Every public name is imported when it is first used: `import paig_client` loads no SDK, no HTTP client and no keyring.
+Every public name is imported when it is first used.
+
+Never true: `import paig_client` loads an SDK, an HTTP client or a keyring; a gateway key is sent anywhere but to its
+gateway.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 `app` names the commands; `kinds` has one row for each kind of object, from which `resources` makes its commands and
 `spec_options` their options; `reports`, `requests`, `limits` and `audit` read; `session` logs in; `programs` starts
 other programs with the gateway's environment. Modules of commands are imported when a command is used, and the gateway
-and the terminal UI only inside functions: `paig --help` loads neither.
+and the terminal UI only inside functions.
+
+Never true: `paig --help` loads either of them; a secret is taken from the command line's arguments, or printed twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Configuration as code: `paig.toml`.
 
 Enters: the text of a file. Leaves: settings of the process, a plan of changes to the catalogue, and the catalogue as
-    the text of a file.
+the text of a file.
 
 - `lines` finds the line of each value, `parse` checks the file, `model` holds its content.
 - `plan` compares it with the catalogue and applies it in one transaction; `export` writes the catalogue as a file.

@@ -6,8 +6,9 @@ Enters: a URL. Leaves: an engine whose schema is up to date, or an error that sa
 - `migrations/` has one Alembic revision per change; `upgrade` refuses what a release cannot open.
 - `conversion` copies rows between the two kinds of database.
 
-Other rooms own what the tables mean; this one owns how they are stored. A released migration is never changed, and a
-database of an earlier release always opens and migrates.
+Other packages own the meaning of the tables; this one owns how they are stored.
+
+Never true: a released migration is changed; a database of an earlier release does not open and migrate.
 """
 
 from __future__ import annotations

@@ -7,7 +7,10 @@ another may be tried.
 - `verdicts` classifies results; `breaker`, `outcomes` and `health` remember it for each credential.
 - `deadlines` and `retry_budget` bound how long and how often.
 
-Transition tables over injected time: nothing here opens a socket or writes to a database.
+Transition tables over injected time.
+
+Never true: something here opens a socket or writes to a database; a client's own mistake counts against a provider; a
+failing route multiplies its load by retries.
 """
 
 from __future__ import annotations

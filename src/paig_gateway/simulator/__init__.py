@@ -3,7 +3,8 @@
 In: requests as real clients send them; directives in the prompt ask for faults (`[sim:status=503]`). Out: answers as
 the real providers give them, streamed or whole; `traffic` counts what was served.
 
-Of the gateway it imports only `domain` and `formats`, since it stands for the other side.
+Never true: it imports more of the gateway than `domain` and `formats`, since it stands for the other side; an answer
+has a shape that the real provider does not send.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Metrics, traces and logs.
 
-Enters: what the data plane tells its `Observer`, and readings of the ledger and of providers. Leaves: Prometheus' page,
-OTLP over HTTP or gRPC, lines on standard error.
+Enters: the events of the data plane (`proxy.observer`), and readings of the ledger and of providers. Leaves:
+Prometheus' page, OTLP over HTTP or gRPC, lines on standard error.
 
 - `metrics/` counts, `traces/` builds spans, `otlp/` sends both; `logs` writes, `redaction` removes secrets.
 
-A slow, hanging or refusing backend delays no request: queues are bounded, and what is dropped is counted. No secret
-and, unless a project asks for it, no content of a request leaves through it.
+Queues are bounded, and what is dropped is counted.
+
+Never true: a slow, hanging or refusing backend delays a request; a secret leaves through it, or the content of a
+request whose project has not asked for that.
 """
 
 from __future__ import annotations

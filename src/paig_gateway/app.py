@@ -228,7 +228,7 @@ class Gateway:
             directory=directory,
             ledger=ledger,
             prices=PriceSources(PriceBook(), directory.own_prices),
-            client=ProviderClient(upstream, Authenticator()),
+            client=ProviderClient(upstream, _authenticator(server)),
             health=HealthTracker(self.clock, self.now, server.breaker, server.retries),
             deadlines=Deadlines(server.timeouts),
             affinity=Affinity(partial(_recall, store.engine, ledger)),
@@ -411,6 +411,10 @@ def upstream_of(server: ServerSpec) -> Upstream:
         raise UpstreamSettingsError(
             f"[server] upstream_ca: cannot read certificates from '{server.upstream_ca}': {error.strerror or error}"
         ) from None
+
+
+def _authenticator(server: ServerSpec) -> Authenticator:
+    return Authenticator(proxy=server.upstream_proxy, ca_file=server.upstream_ca, trust_env=server.trust_env)
 
 
 def _loop_rule(spec: SessionsSpec) -> LoopRule:

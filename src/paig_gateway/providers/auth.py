@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,11 +29,19 @@ class SigningError(Exception):
 class Authenticator:
     """Signs requests to providers, and keeps OAuth tokens until shortly before they expire.
 
+    Token servers are reached as the provider is: through its proxy, with its authorities, else with these.
+
     Attributes:
         clock: Seconds since the epoch.
+        proxy: URL of an HTTP proxy, `direct` for none; None if it is not set.
+        ca_file: A PEM file of authorities to trust besides the system's, or None.
+        trust_env: Whether the environment names the proxy, if none is set.
     """
 
     clock: Callable[[], float] = time.time
+    proxy: str | None = None
+    ca_file: str | None = None
+    trust_env: bool = False
     _tokens: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     _locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
@@ -65,7 +74,7 @@ class Authenticator:
             token = self._tokens.get(key)
             if token and self.clock() < token[1] - _EARLY:
                 return token[0]
-            self._tokens[key] = token = await asyncio.to_thread(_fetch_google_token, provider, secret)
+            self._tokens[key] = token = await asyncio.to_thread(_fetch_google_token, self, provider, secret)
             return token[0]
 
 
@@ -123,13 +132,15 @@ def _ascii(provider: ActiveProvider, secret: str) -> bytes:
     return credential.encode("ascii")
 
 
-def _fetch_google_token(provider: ActiveProvider, secret: str) -> tuple[str, float]:
+def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: str) -> tuple[str, float]:
     import google.auth.exceptions
     import httpx2
     from google.auth import identity_pool
     from google.auth.transport import Request, Response
     from google.oauth2 import credentials as user_credentials
     from google.oauth2 import service_account
+
+    proxy = provider.upstream_proxy if provider.upstream_proxy is not None else auth.proxy
 
     class HttpxResponse(Response):
         def __init__(self, response: httpx2.Response) -> None:
@@ -158,9 +169,14 @@ def _fetch_google_token(provider: ActiveProvider, secret: str) -> tuple[str, flo
             **_: object,
         ) -> HttpxResponse:
             try:
-                with httpx2.Client(trust_env=False, timeout=timeout or 30) as client:
+                with httpx2.Client(
+                    proxy=_proxy_url(proxy),
+                    verify=_trust(provider.upstream_ca or auth.ca_file),
+                    trust_env=auth.trust_env and proxy is None,
+                    timeout=timeout or 30,
+                ) as client:
                     return HttpxResponse(client.request(method, url, content=body, headers=dict(headers or {})))
-            except httpx2.HTTPError as error:
+            except (httpx2.HTTPError, OSError) as error:
                 raise google.auth.exceptions.TransportError(str(error)) from error
 
     try:
@@ -183,6 +199,19 @@ def _fetch_google_token(provider: ActiveProvider, secret: str) -> tuple[str, flo
     # google-auth's expiry is naive, in UTC.
     ends = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else time.time() + 3600
     return credentials.token, ends
+
+
+def _proxy_url(given: str | None) -> str | None:
+    if given is None or given in ("", "direct"):
+        return None
+    return given if "://" in given else f"http://{given}"
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 def _aws_keys(secret: str) -> tuple[str, str, str | None] | None:

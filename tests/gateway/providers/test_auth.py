@@ -1,0 +1,98 @@
+"""Access tokens of Google are fetched as the provider itself is reached: by its proxy, with its authorities."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from paig_gateway.domain.route import ActiveProvider
+from paig_gateway.providers.auth import Authenticator, SigningError
+
+pytestmark = pytest.mark.anyio
+ANSWER = json.dumps({"access_token": "a-token", "expires_in": 3600})
+
+
+@cache
+def account() -> str:
+    """A service account's JSON."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return json.dumps({
+        "type": "service_account", "client_email": "paig@example.com", "private_key": pem,
+        "token_uri": "http://127.0.0.1:1/token",
+    })  # fmt: skip
+
+
+@asynccontextmanager
+async def token_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, list[str]]]:
+    """A server that gives a token to every request; its port, and the targets that it was asked for."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        [length] = [int(line[16:]) for line in head.splitlines() if line.lower().startswith("content-length: ")]
+        await reader.readexactly(length)
+        asked.append(head.split()[1])
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(ANSWER)}\r\nconnection: close\r\n\r\n{ANSWER}".encode())
+        await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):  # the client may close first
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1], asked
+
+
+def vertex(token_url: str, *, proxy: str | None = None, ca: str | None = None) -> ActiveProvider:
+    settings = {"token_url": token_url}
+    return ActiveProvider(
+        "vertex", "google-vertex", "https://vertex", settings=settings, upstream_proxy=proxy, upstream_ca=ca
+    )
+
+
+@pytest.mark.parametrize("whose", ["server", "provider", "without a scheme"])
+async def test_tokens_come_through_the_proxy(whose: str) -> None:
+    """The server's proxy, or the provider's own, gets the request for the token server."""
+    async with token_server() as (port, asked):
+        there = f"127.0.0.1:{port}" if whose == "without a scheme" else f"http://127.0.0.1:{port}"
+        nowhere = "http://127.0.0.1:1"
+        auth = Authenticator(proxy=nowhere if whose == "provider" else there)
+        provider = vertex("http://token.example/token", proxy=there if whose == "provider" else None)
+        assert await auth.google_token(provider, account()) == "a-token"
+    assert asked == ["http://token.example/token"]
+
+
+async def test_direct_uses_no_proxy() -> None:
+    """A provider that is reached without the server's proxy gets its tokens so, too."""
+    async with token_server() as (port, asked):
+        auth = Authenticator(proxy="http://127.0.0.1:1")
+        provider = vertex(f"http://127.0.0.1:{port}/token", proxy="direct")
+        assert await auth.google_token(provider, account()) == "a-token"
+    assert asked == ["/token"]
+
+
+async def test_tokens_come_from_a_server_with_a_private_certificate(tmp_path: Path) -> None:
+    """The authorities of `upstream_ca` are trusted; without them, or without the file, there is no token."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    async with token_server(tls) as (port, _):
+        url = f"https://127.0.0.1:{port}/token"
+        assert await Authenticator(ca_file=str(file)).google_token(vertex(url), account()) == "a-token"
+        assert await Authenticator().google_token(vertex(url, ca=str(file)), account()) == "a-token"
+        for ca in (None, str(tmp_path / "missing.pem")):
+            with pytest.raises(SigningError, match="cannot get a Google token"):
+                await Authenticator().google_token(vertex(url, ca=ca), account())

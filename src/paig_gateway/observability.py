@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ class TelemetrySecrets:
         return filter(None, (self.metrics_token, self.webhook))
 
 
-def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, str] = os.environ) -> TelemetrySecrets:
+def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec) -> TelemetrySecrets:
     """Look up the secrets that the settings refer to.
 
     Raises:
@@ -93,7 +92,7 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
         if missing := missing_library(export):
             raise TelemetryError(f"[telemetry] {name} {missing}")
         try:
-            backend(export, environ)
+            backend(export)
         except SecretReferenceError as error:
             raise TelemetryError(f"[telemetry] {name}: {error}") from None
     found: dict[str, str] = {}
@@ -103,7 +102,7 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
     ):
         try:
             if reference is not None:
-                found[name] = resolve(reference, environ)
+                found[name] = resolve(reference)
         except SecretReferenceError as error:
             raise TelemetryError(f"[{table}] {name}: {error}") from None
     if not found.get("webhook", "https://").startswith(("http://", "https://")):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +37,12 @@ from paig_gateway.secrets.vault import Vault
 VARIABLE = "PAIG_SECRET_KEY"
 
 
-def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[str, str] = os.environ) -> str:
+def rotate(home: Path | None = None, *, finish: bool = False) -> str:
     """Seal everything with a new secret key, or drop the old one.
 
     Args:
         home: The home folder; by default the one that the environment names.
         finish: Drop the old key; nothing may be sealed with it any more.
-        environ: Where `PAIG_SECRET_KEY` may be set.
 
     Returns:
         What was done and what is left to do.
@@ -53,10 +51,10 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
         SecretsError: The keys do not allow it; the message says what to do.
         DatabaseError: The database cannot be used.
     """
-    home = home or home_folder(environ)
-    _check_used(home, environ)
-    chosen = given(VARIABLE, environ)
-    keys = [key for key in (chosen or secret_key(home, environ)).split(",") if key]
+    home = home or home_folder()
+    _check_used(home)
+    chosen = given(VARIABLE, os.environ)
+    keys = [key for key in (chosen or secret_key(home)).split(",") if key]
     if chosen is not None and (finish or len(keys) < 2):
         raise SecretsError(
             f"{VARIABLE} is set: to begin, set it to NEW,OLD for this command and for every gateway; to finish, set it"
@@ -72,7 +70,7 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
         return "The old secret key is dropped."
     if chosen is None:
         replace_secret_key(home, f"{secrets.token_urlsafe(32)},{keys[0]}")
-        keys = secret_key(home, environ).split(",")
+        keys = secret_key(home).split(",")
         _seal(home)
     _note(home, keys)
     begin = "Everything is sealed with the new secret key; the old one can still be read."
@@ -94,26 +92,26 @@ class Reset:
     key: str | None
 
 
-def reset(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Reset:
+def reset(home: Path | None = None) -> Reset:
     """Give up what the lost secret key sealed, and make a new secret key.
 
-    What the present key still opens is sealed with the new one, and is not lost.
+    What the present key still opens is sealed with the new one, and is not lost. If `PAIG_SECRET_KEY` is set, it is the
+    new key.
 
     Args:
         home: The home folder; by default the one that the environment names.
-        environ: May set `PAIG_SECRET_KEY`, which is then the new key.
 
     Raises:
         SecretsError: A gateway runs, or the new key cannot be kept or is too weak.
         DatabaseError: The database cannot be used.
     """
-    home = home or home_folder(environ)
-    _check_used(home, environ)
-    chosen = given(VARIABLE, environ)
-    present = secret_key_or_none(home, environ)
+    home = home or home_folder()
+    _check_used(home)
+    chosen = given(VARIABLE, os.environ)
+    present = secret_key_or_none(home)
     if chosen is not None and (wrong := weakness(VARIABLE, chosen)):
         raise SecretsError(wrong)
-    engine = open_engine(database_url(home, environ))
+    engine = open_engine(database_url(home))
     try:
         migrate(engine)
         with engine.connect() as connection:
@@ -138,9 +136,9 @@ def reset(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
         engine.dispose()
 
 
-def _check_used(home: Path, environ: Mapping[str, str]) -> None:
+def _check_used(home: Path) -> None:
     """Refuse a folder that no gateway has used: nothing is sealed there, and most likely another one is meant."""
-    url = database_url(home, environ)
+    url = database_url(home)
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).expanduser().exists():
         raise SecretsError(f"There is no database at {path}: is PAIG_HOME the gateway's?")

@@ -371,12 +371,13 @@ def _gateway(store: OpenDatabase, wanted: Config, shared: Path | None = None) ->
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def running_gateway(gateway: Gateway, *, port: int = 0) -> AsyncIterator[str]:
     """Serve a gateway in this event loop for as long as the context lasts.
 
     Yields:
         Its origin, such as `http://127.0.0.1:40123`.
     """
+    host = "127.0.0.1"
     listener = listen(host, port)
     spec = ServerSpec(
         host=host, port=port, tls_cert=gateway.config.server.tls_cert, tls_key=gateway.config.server.tls_key

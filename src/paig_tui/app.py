@@ -80,10 +80,9 @@ class PaigApp(App[None]):
     """The terminal UI over the admin API.
 
     Args:
-        admin: The admin API's client; None shows `state` and fetches nothing.
+        admin: The admin API's client; None fetches nothing.
         profile: The profile of the gateway; empty if its address did not come from a profile.
         read_only: Whether changes are refused.
-        state: The state to begin with.
     """
 
     TITLE = "paig"
@@ -109,15 +108,13 @@ class PaigApp(App[None]):
         profile: str = "",
         read_only: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        state: AppState | None = None,
     ) -> None:
         super().__init__()
         self.admin_client = admin
         self.profile = profile
         self.host = urlsplit(admin.url).netloc if admin else "nowhere"
         self.read_only = read_only
-        self.state = state or AppState(clock)
-        self.state.clock = clock
+        self.state = AppState(clock)
         self.feed = Feed(admin, self.state) if admin else None
         self.failures: list[str] = []
         self.said: list[Said] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 
 import anyio.to_thread
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,16 +25,15 @@ log = logging.getLogger(__name__)
 class RefusedRequests:
     """Counts refused requests, and notes the first change of each burst in the audit log."""
 
-    def __init__(self, attempts: Attempts, catalog: Catalog, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, attempts: Attempts, catalog: Catalog) -> None:
         """Count there; note in that catalogue's log.
 
         Args:
             attempts: Where to count.
             catalog: The catalogue with the audit log.
-            clock: Monotonic seconds.
         """
         self._attempts = attempts
-        self._audited = Bursts(clock)
+        self._audited = Bursts(time.monotonic)
         self._catalog = catalog
 
     def check_guess(self, connection: HTTPConnection) -> None:

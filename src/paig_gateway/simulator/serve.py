@@ -12,6 +12,8 @@ import uvicorn
 
 from .app import Simulator
 
+HOST = "127.0.0.1"
+
 MOUNTS = {
     "OpenAI": "/openai/v1",
     "Anthropic": "/anthropic",
@@ -34,14 +36,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listener(port: int) -> socket.socket:
     # Named as TCP, so that event loops turn off the delay of small packets: answers would end 40 ms late.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind((HOST, port))
         listener.listen(1024)
     except OSError:
         listener.close()
@@ -50,14 +51,11 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def running_simulator(
-    simulator: Simulator | None = None, *, host: str = "127.0.0.1", port: int = 0
-) -> AsyncGenerator[str, None]:
+async def running_simulator(simulator: Simulator | None = None, *, port: int = 0) -> AsyncGenerator[str, None]:
     """Serve a simulator in this event loop for as long as the context lasts.
 
     Args:
         simulator: What to serve; a new one by default.
-        host: The address to listen on.
         port: The port; 0 finds a free one.
 
     Yields:
@@ -66,7 +64,7 @@ async def running_simulator(
     Raises:
         OSError: The port is taken.
     """
-    listener = _listener(host, port)
+    listener = _listener(port)
     config = uvicorn.Config(
         simulator or Simulator(),
         log_config=None,  # the program configures logging
@@ -82,7 +80,7 @@ async def running_simulator(
             if running.done():
                 await running
                 raise RuntimeError("the simulator's server ended before it had started")
-        yield f"http://{host}:{listener.getsockname()[1]}"
+        yield f"http://{HOST}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await running

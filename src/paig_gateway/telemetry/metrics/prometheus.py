@@ -45,7 +45,6 @@ class Exposition:
         name: str,
         folder: Path | None = None,
         token: str | None = None,
-        clock: Callable[[], float] = time.time,
         recent: Callable[[], Iterable[tuple[int, str]]] = tuple,
     ) -> None:
         """Show these numbers.
@@ -56,7 +55,6 @@ class Exposition:
             name: This process's name among the workers.
             folder: Where workers share their numbers; None if there is one process.
             token: The bearer token that a scraper must show, or None.
-            clock: Seconds since the epoch, for the age of the workers' files.
             recent: The requests that were counted last: when, in milliseconds since the epoch, and their ids.
         """
         self._numbers = numbers
@@ -64,7 +62,6 @@ class Exposition:
         self._name = name
         self._folder = folder
         self._token = token
-        self._clock = clock
         self._recent = recent
         self._ended = False
 
@@ -102,7 +99,7 @@ class Exposition:
                     continue
                 try:
                     stored = json.loads(path.read_bytes())
-                    fresh = self._clock() - path.stat().st_mtime < SILENT_SECONDS
+                    fresh = time.time() - path.stat().st_mtime < SILENT_SECONDS
                     gauges = fresh and not stored["ended"] and _lives(stored["pid"])
                     present.merge(Numbers.from_plain(stored), gauges=gauges)
                 except (OSError, ValueError, KeyError) as error:
@@ -147,7 +144,7 @@ class Exposition:
         return until, frozenset(id for _, id in recent)
 
     def _write(self, folder: Path, present: Numbers, recent: list[tuple[int, str]]) -> None:
-        now = int(self._clock() * 1000)
+        now = int(time.time() * 1000)
         latest = [(at, id) for at, id in recent if now - at < RECENT_MS]
         about = {
             "pid": os.getpid(),

@@ -44,19 +44,18 @@ def scope(version: str) -> InstrumentationScope:
     return InstrumentationScope(name="paig", version=version)
 
 
-def resource(version: str, instance: str, environ: Mapping[str, str] = os.environ) -> Resource:
+def resource(version: str, instance: str) -> Resource:
     """The process as a resource, with `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 
     Args:
         instance: The process's unique id.
-        environ: The environment.
     """
     attributes = {}
-    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+    for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
         name, given, value = pair.partition("=")
         if given and name.strip():
             attributes[name.strip()] = unquote(value.strip())
-    if service := environ.get("OTEL_SERVICE_NAME"):
+    if service := os.environ.get("OTEL_SERVICE_NAME"):
         attributes["service.name"] = service
     own = {"service.name": "paig", "service.version": version, "service.instance.id": instance}
     found = Resource()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import os
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -76,15 +75,15 @@ class Backend:
         return OverHttp(self.url(signal), self.headers)
 
 
-def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backend:
+def backend(spec: ExportSpec) -> Backend:
     """Look up what an export refers to.
 
     Raises:
         SecretReferenceError: A secret cannot be read.
     """
-    headers = {name.lower(): resolve(reference, environ) for name, reference in spec.headers.items()}
+    headers = {name.lower(): resolve(reference) for name, reference in spec.headers.items()}
     if spec.token is not None:
-        token = resolve(spec.token, environ)
+        token = resolve(spec.token)
         headers["authorization"] = token if spec.to == "logfire" else f"Bearer {token}"
     return Backend(spec, headers)
 

@@ -29,7 +29,6 @@ class Requests(Page):
         title: What they have in common.
         which: The admin API's filters for it.
         since: The first time to include.
-        until: The first time to exclude.
         keep: A further filter, for what the admin API cannot filter.
         where: Further filters of the admin API, by field.
     """
@@ -44,14 +43,13 @@ class Requests(Page):
         which: Mapping[str, str],
         *,
         since: datetime | None = None,
-        until: datetime | None = None,
         keep: Callable[[Request], bool] = lambda _: True,
         where: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.keep = keep
         self.title_shown = title
-        self.which: dict[str, Any] = {**which, "since": since, "until": until, "where": where}
+        self.which: dict[str, Any] = {**which, "since": since, "where": where}
         self.rows: list[Request] = []
         self.cursor: str | None = None
 

@@ -68,10 +68,9 @@ class DryRun(ModalScreen[None]):
         Binding("d", "again", "Draw again"),
     ]
 
-    def __init__(self, route: Route, seed: int | None = None) -> None:
+    def __init__(self, route: Route) -> None:
         super().__init__()
         self.route = route
-        self.seed = seed
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box") as box:
@@ -83,7 +82,7 @@ class DryRun(ModalScreen[None]):
         self.action_again()
 
     def action_again(self) -> None:
-        places = dry_run(self.route.members, seed=self.seed)
+        places = dry_run(self.route.members)
         shown: list[Content | str] = ["Nothing is sent; the order is drawn as the gateway draws it.", ""]
         for number, counts in enumerate(places, 1):
             shown.append(Content.styled("tried first" if number == 1 else f"if {number - 1} failed", "bold"))

@@ -15,7 +15,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from paig_gateway.formats.base import Format
 from paig_gateway.formats.registry import FORMATS
-from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES
+from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES, listed_prices
 from paig_gateway.pricing.formula import UNITS as BOOK_UNITS
 from paig_gateway.pricing.modifiers import FACTORS
 from paig_gateway.pricing.provider_charge import CHARGES
@@ -143,6 +143,13 @@ def tables() -> str:
                 ]
                 for row in (*EXTRA_MODELS, *EXTRA_RATES)
             ),
+        ),
+        "## Listed prices\n",
+        "Models that neither the price book nor the table above has: their prices per million tokens, each with the "
+        "provider's page that it comes from, are in `src/paig_gateway/pricing/listed_prices.json` ([L] 2026-11).\n",
+        table(
+            "price source | models",
+            ([f"`{source}`", str(len(models))] for source, models in listed_prices().items()),
         ),
     ]
     return "\n".join(parts)

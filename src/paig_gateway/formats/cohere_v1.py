@@ -87,6 +87,7 @@ def _api(name: str, path: str, member: str) -> Format:
         read=_read,
         home="cohere",
         framing="json",
+        unlabelled="json",
         usage_marker=_MARKER,
         fold=fold,
         text=text,

@@ -140,13 +140,15 @@ def in_base64(length: int) -> int:
     return length * 3 // 4
 
 
-_TRAFFIC = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
-_USUAL_TRAFFIC = frozenset({"", "ON_DEMAND", "TRAFFIC_TYPE_UNSPECIFIED"})
+_TRAFFIC = {"ON_DEMAND": "standard", "ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 
 
 def traffic_type(found: object) -> dict[str, str]:
-    """Google's kind of traffic as a service tier; one that is not known, such as provisioned throughput, as it is."""
-    if not isinstance(found, str) or found in _USUAL_TRAFFIC:
+    """Google's kind of traffic as a service tier: the one that served, which may be lower than the one asked for.
+
+    A kind that is not known, such as provisioned throughput, stays as it is.
+    """
+    if not isinstance(found, str) or found in ("", "TRAFFIC_TYPE_UNSPECIFIED"):
         return {}
     return {"service_tier": _TRAFFIC.get(found, found.lower())}
 

@@ -126,6 +126,10 @@ _MARKER = Marker(
 )
 # The billed part of grounding; the texts and links of its chunks are not kept.
 _QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
+_MAPS_WIDGET = "googleMapsWidgetContextToken"
+
+MOST_QUERIES = 1_000
+"""Queries of one answer that are counted."""
 
 
 def fold(body: dict[str, object], event: StreamEvent) -> None:
@@ -139,7 +143,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         kept = seen.setdefault(index, {"index": index, "finishReason": None})
         kept["finishReason"] = reading.string(candidate.get("finishReason")) or kept["finishReason"]
         if grounding := _grounding(candidate.get("groundingMetadata")):
-            kept["groundingMetadata"] = {**mapping(kept.get("groundingMetadata")), **grounding}
+            kept["groundingMetadata"] = _joined_grounding(mapping(kept.get("groundingMetadata")), grounding)
     body["candidates"] = list(seen.values())
     new = folding.usage_in(top.get("usageMetadata"))
     usage = folding.updated(_still_true(body, new), new)
@@ -158,9 +162,18 @@ def _grounding(raw: Raw | None) -> dict[str, object]:
     """The billed part of a candidate's grounding."""
     found = mapping(reading.value(raw))
     kept: dict[str, object] = {name: queries for name in _QUERIES if (queries := found.get(name))}
-    if any("maps" in mapping(chunk) for chunk in each(found.get("groundingChunks"))):
+    if found.get(_MAPS_WIDGET) or any("maps" in mapping(chunk) for chunk in each(found.get("groundingChunks"))):
         kept["groundingChunks"] = [{"maps": {}}]
     return kept
+
+
+def _joined_grounding(known: Json, new: Json) -> dict[str, object]:
+    """The grounding of several chunks, of which each may have only the queries that are new."""
+    joined: dict[str, object] = {**known, **new}
+    for name in joined.keys() & set(_QUERIES):
+        asked = [*each(known.get(name)), *each(new.get(name))]
+        joined[name] = list({str(one): one for one in asked}.values())[:MOST_QUERIES]
+    return joined
 
 
 def generated(event: StreamEvent) -> Generated:
@@ -240,6 +253,7 @@ STREAM = replace(
     path=_path("streamGenerateContent"),
     read=partial(_read, stream=True),
     framing="sse",
+    unlabelled="json",  # without `alt=sse` it is one array
     usage_marker=_MARKER,
     fold=fold,
 )

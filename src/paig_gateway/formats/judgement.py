@@ -7,6 +7,7 @@ is tried. Only formats that name the members of an answer (`Format.answer`) are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -42,7 +43,7 @@ def judge(fmt: Format, status: int, headers: Mapping[str, str], head: bytes, com
         complete: Whether these are all.
     """
     if not fmt.answer:
-        return "answer"
+        return "not-answer" if complete and is_error_page(fmt, head) else "answer"
     if not 200 <= status < 300 or status == 204:
         return "not-answer"
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
@@ -72,7 +73,25 @@ def _has_answer(fmt: Format, top: reading.Members) -> bool:
     failed = reading.present(top.get("error"))
     if not found or (failed and reading.string(top.get("status")) == "failed"):
         return False
-    return not failed or any(bytes(raw).strip() not in (b"[]", b"{}", b'""') for raw in found)
+    if any(bytes(raw).strip() not in (b"[]", b"{}", b'""') for raw in found):
+        return True
+    return not failed and ("choices" not in top or any(reading.present(top.get(name)) for name in _TOLD_BESIDES))
+
+
+_TOLD_BESIDES = ("usage", "request_id")
+"""What makes a chat without a choice an answer."""
+
+_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+
+
+def is_error_page(fmt: Format, body: bytes) -> bool:
+    """Whether the body of an answer that may be anything (a sound, plain text) is a web page or an error alone."""
+    if fmt.later_look or fmt.batch or not fmt.metered:
+        return False
+    if _PAGE.match(body[:200]) is not None:
+        return True
+    top = reading.members(body) if body[:64].lstrip()[:1] == b"{" else {}
+    return reading.present(top.get("error")) and not any(name in top for name in ("text", "data", "audio", "usage"))
 
 
 def _judge_events(framing: Framing, head: bytes, undecided: Judgement, *, complete: bool) -> Judgement:

@@ -114,6 +114,7 @@ def _generation(name: str, path: str, member: str) -> Format:
         flavor="chat",
         errors="ollama",
         framing="json",
+        unlabelled="json",
         usage_marker=_MARKER,
         fold=fold,
         text=text,

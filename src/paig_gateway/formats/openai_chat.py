@@ -122,7 +122,10 @@ def read_chat(model: str | None, body: bytes) -> Call:
     top = reading.request(body)
     # Mistral's agents have a model that the request does not name.
     by_agent = not model and not reading.present(top.get("model")) and reading.present(top.get("agent_id"))
-    named = "" if by_agent else reading.model_of(top, model)
+    instead = tuple(call.model for call in models_named.instead(top))
+    # OpenRouter takes a list of models alone, of which the first one is asked first.
+    first = next(iter(instead), None) if "models" in top and not reading.present(top.get("model")) else None
+    named = "" if by_agent else reading.model_of(top, model or first)
     media = media_in(top.get("messages"))
     tools = reading.objects(top.get("tools"))
     server_tools = _server_tools(top, tools, named)
@@ -150,7 +153,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         server_tools=server_tools,
         modifiers=modifiers(top),
         thinking=reading.integer(reading.members(top["reasoning"]).get("max_tokens")) if "reasoning" in top else None,
-        fallbacks=tuple(call.model for call in models_named.instead(top)),
+        fallbacks=instead,
         also=tuple(models_named.besides(top)),
         session=reading.string(top.get("prompt_cache_key")),
     )
@@ -298,12 +301,23 @@ def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     return found | folding.traffic_type(traffic)
 
 
-REFUSED_OPTION = re.compile(rb"stream_options|include_usage")
+REFUSED_OPTION = re.compile(rb"stream_?options|include_?usage", re.IGNORECASE)
+
+_UNKNOWN_MEMBER = re.compile(
+    rb"(?:extra|additional|unexpected|unknown|unrecognized|unsupported)[ _](?:\w+ )?"
+    rb"(?:inputs?|fields?|parameters?|arguments?|propert(?:y|ies)|keys?|members?)",
+    re.IGNORECASE,
+)
 
 
 def refuses_stream_options(status: int, body: bytes) -> bool:
     """Whether a refusal is about `stream_options`, which some servers do not support."""
     return status in (400, 404, 415, 422, 500) and REFUSED_OPTION.search(body[:65536]) is not None
+
+
+def refuses_some_member(status: int, body: bytes) -> bool:
+    """Whether a refusal is about a member of the request that the server does not know, whichever it is."""
+    return status in (400, 422) and _UNKNOWN_MEMBER.search(body[:65536]) is not None
 
 
 def _deferred(body: Json) -> str | None:

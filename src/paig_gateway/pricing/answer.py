@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from paig_gateway.formats.base import Call, Format, Generated, Json
-from paig_gateway.formats.folding import mapping, provisional
+from paig_gateway.formats.folding import dig, mapping, provisional, whole
 from paig_gateway.pricing import units
 from paig_gateway.pricing.known_shapes import Plan, outline, sums
 from paig_gateway.pricing.modifiers import STANDARD, Modifiers
@@ -139,6 +139,10 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
         usage: Usage = {**one.usage, **counted.found} if number == 0 else one.usage
         price = prices.price(one.model or model) if number == 0 else prices.price_of(one.model or prices.model)
         main = price if number == 0 else main
+        if price is not None and price.draws(prices.at) and not usage.get("output_image_tokens"):
+            usage |= _drawn(part.flavor or fmt.flavor, usage, one.raw)
+            if fmt.name == "gemini" and usage.get("output_image_tokens"):
+                doubts.append("assumed: all output is images")
         for key, amount in (usage if part.own else _of_other_model(usage)).items():
             total[key] = total.get(key, 0) + amount
         if price is None:
@@ -158,6 +162,16 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
     if main is None and unpriced and not cost:
         return UsageReading(extracted, None, 0, modifiers, doubts=reasons, unknown=not prices.free_unpriced)
     return UsageReading(extracted, main, cost, modifiers, listed, doubts=reasons)
+
+
+def _drawn(flavor: str, usage: Usage, raw: Json) -> Usage:
+    """The output of a model whose images cost more than its text, where the extractor found no images in it."""
+    if flavor == "images":
+        stated = whole(dig(raw, "output_tokens_details", "image_tokens"))
+        return {"output_image_tokens": usage["output_tokens"] if stated is None else stated}
+    if "promptTokenCount" in raw and "candidatesTokensDetails" not in raw:
+        return {"output_image_tokens": usage["output_tokens"] - usage.get("output_reasoning_tokens", 0)}
+    return {}
 
 
 def _extract(fmt: Format, part: Part, prices: PriceLookup) -> Extracted | None:
@@ -183,7 +197,8 @@ def _result(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLo
     extracted = Extracted(dict(NOTHING), _raw(fmt, body, {}), _model_of(body))
     if own is not None:
         return UsageReading(extracted, None, own, from_provider=True)
-    return UsageReading(extracted, None, 0, of_ceiling=part)
+    doubts = tuple(f"unknown: {name}" for name in unexplained(fmt.name, body))
+    return UsageReading(extracted, None, 0, of_ceiling=part, doubts=doubts)
 
 
 def _of_other_model(usage: Usage) -> Usage:
@@ -241,7 +256,8 @@ def estimate(
         known = fmt.normalise(known, prices.model, {})
     counted = extract(known, provider=prices.source, flavor=fmt.flavor, home=fmt.home)
     asked = -(-call.input_tokens // BYTES_PER_TOKEN)
-    usage: Usage = dict(counted.usage) if counted else {"input_tokens": asked, "output_tokens": 0}
+    usage: Usage = dict(counted.usage) if counted else {"output_tokens": 0}
+    usage["input_tokens"] = usage.get("input_tokens") or asked
     images = generated.images * IMAGE_TOKENS
     audio = -(-generated.audio_bytes // AUDIO_BYTES_PER_TOKEN)
     seen = -(-(text_bytes + generated.hidden_bytes) // BYTES_PER_TOKEN) + images + audio

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from paig_gateway.formats.base import Call, Json
-from paig_gateway.formats.folding import dig, each, mapping, whole
+from paig_gateway.formats.folding import PARTIAL, dig, each, mapping, whole
 
 Count: TypeAlias = Callable[[Json, Call], int | float | None]
 """Counts a unit in an answer; None if the answer does not mention it."""
@@ -123,7 +123,10 @@ def _grounding(body: Json) -> Iterator[Json]:
 
 
 def _queries(body: Json, *names: str) -> int:
-    return sum(1 for found in _grounding(body) for name in names for query in each(found.get(name)) if query)
+    """Different queries: the same one asked again is billed once [D]."""
+    return sum(
+        len({str(query) for found in _grounding(body) for query in each(found.get(name)) if query}) for name in names
+    )
 
 
 def search_queries(body: Json, call: Call) -> int | None:
@@ -136,10 +139,15 @@ def searched_prompt(body: Json, call: Call) -> int | None:
     return 1 if search_queries(body, call) else None
 
 
+def has_maps(grounding: Json) -> bool:
+    """Whether a grounding has a place of Google Maps, or the token of its widget."""
+    chunks = map(mapping, each(grounding.get("groundingChunks")))
+    return bool(grounding.get("googleMapsWidgetContextToken")) or any("maps" in chunk for chunk in chunks)
+
+
 def maps(body: Json, call: Call) -> int | None:
     """One for a prompt that Gemini grounded with maps."""
-    chunks = (chunk for found in _grounding(body) for chunk in each(found.get("groundingChunks")))
-    return 1 if any("maps" in mapping(chunk) for chunk in chunks) else None
+    return 1 if any(map(has_maps, _grounding(body))) else None
 
 
 def grounded(kind: str) -> Count:
@@ -158,7 +166,16 @@ def transcribed(body: Json, call: Call) -> int | float | None:
         return seconds
     if number(dig(body, "usage", "input_tokens")) or number(dig(body, "usage", "prompt_tokens")):
         return None
-    return first(at("usage", "seconds"), at("duration"))(body, call)
+    return first(at("usage", "seconds"), _duration)(body, call)
+
+
+def _duration(body: Json, call: Call) -> int | float | None:
+    """`duration`, which some servers write as a string."""
+    said = body.get("duration")
+    try:
+        return number(float(said) if isinstance(said, str) else said)
+    except ValueError:
+        return None
 
 
 _SPEECH_BYTES = 4_000
@@ -188,6 +205,12 @@ def blocks(*names: str) -> Count:
         return sum(name in names for name in used) or None
 
     return counted
+
+
+def cut_off(*names: str) -> Count:
+    """The same in an answer that was cut off before its usage."""
+    begun = blocks(*names)
+    return lambda body, call: begun(body, call) if PARTIAL in body else None
 
 
 def executed(*kinds: str) -> Count:

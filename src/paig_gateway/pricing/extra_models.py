@@ -1,14 +1,17 @@
 """Models and rates that the price book lacks: our own dated table, used only if the book has none.
 
-Sources: [L] litellm 1.110.2's price map, [3] a third party.
+Sources: [G] genai-prices 0.2.3, [L] litellm 1.110.2's price map, [3] a third party.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from importlib.resources import files
 
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 
@@ -51,6 +54,8 @@ EXTRA_MODELS: tuple[ExtraModel, ...] = (
     _tuned("gpt-4\\.1-nano", 1_047_576, "0.2", "0.8", "0.05"),
     _tuned("gpt-4\\.1", 1_047_576, "3", "12", "0.75"),
     _tuned("o4-mini", 200_000, "4", "16", "1"),
+    _tuned("davinci-002", 16_384, "12", "12"),
+    _tuned("babbage-002", 16_384, "1.6", "1.6"),
     # The fifth generation is billed by tokens.
     *(_model(at, rf"{by}rerank-v5(?:\.0)?-pro", "[L] 2026-11", 32_768, input_mtok="0.05") for at, by in _RERANK),
     *(_model(at, rf"{by}rerank-v5(?:\.0)?-fast", "[L] 2026-11", 32_768, input_mtok="0.02") for at, by in _RERANK),
@@ -89,6 +94,9 @@ EXTRA_MODELS += (
 EXTRA_RATES: tuple[ExtraModel, ...] = (
     _model("openai", r"gpt-4o-audio-preview.*", "[L] 2026-11", input_audio_mtok="40", output_audio_mtok="80"),
     _model("openai", r"gpt-4o-mini-audio-preview.*", "[3] 2025-12", input_audio_mtok="10", output_audio_mtok="20"),
+    # OpenRouter sells Google's models at Google's list prices.
+    _model("openrouter", r"google/gemini-2\.5-flash-image.*", "[G] Google's price, 2026-11", output_image_mtok="30"),
+    _model("openrouter", r"google/gemini-3-pro-image.*", "[G] Google's price, 2026-11", output_image_mtok="120"),
 )
 """Rates that the price book's own models lack."""
 
@@ -107,8 +115,29 @@ def extra_model(source: str, model: str) -> ModelInfo | None:
     """A model of our own table, in the price book's form, or None."""
     name = model.lower()
     row = next((row for row in EXTRA_MODELS if row.source == source and row.models.fullmatch(name)), None)
-    if row is None:
-        return None
+    return _described(row, name) if row is not None else None
+
+
+@lru_cache(maxsize=1)
+def listed_prices() -> Mapping[str, Mapping[str, ExtraModel]]:
+    """`listed_prices.json` by price source and model: what `scripts/listed_prices.py` found in litellm's price list."""
+    text = files("paig_gateway.pricing").joinpath("listed_prices.json").read_text("utf-8")
+    return {
+        source: {
+            name: _model(source, re.escape(name), f"[L] 2026-11, {row['page']}", row["window"], **row["usd"])
+            for name, row in models.items()
+        }
+        for source, models in json.loads(text).items()
+    }
+
+
+def listed_model(source: str, model: str) -> ModelInfo | None:
+    """A model of the table of listed prices, as the price book would describe it, or None."""
+    row = listed_prices().get(source, {}).get(model.lower())
+    return _described(row, model.lower()) if row is not None else None
+
+
+def _described(row: ExtraModel, name: str) -> ModelInfo:
     # The rows' rates are those of a family: all models of a row cost the same.
     match = ClauseEquals(equals=name)
     return ModelInfo(id=name, match=match, context_window=row.context_window, prices=ModelPrice(**row.rates))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 # OpenRouter's routing variants: the same model, chosen by price, speed or quality, or with a plugin.
-_ROUTING_SUFFIX = re.compile(r":[a-z0-9-]+$")
+_ROUTING_SUFFIX = re.compile(r"(?::[a-z0-9-]+)+$")
 _PRESET = re.compile(r"(?<=.)@preset/[^/]+$")
 _GOOGLE_PREFIX = re.compile(r"^(?:.*/)?(?:models|publishers)/|^[a-z0-9-]+/(?=[^/]+$)")
 _BEDROCK_REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|in|sa|me|af|us-gov|global)\.")
@@ -38,7 +38,10 @@ def spellings(source: str, model: str) -> Iterator[str]:
         name = name.rsplit("/", 1)[-1]
     elif source == "aws":
         yield name
+        yield f"{name}-1:0"  # the other address of Bedrock leaves the version out
         name = _BEDROCK_REGION.sub("", name)
+    elif source == "fireworks":
+        name = name.rsplit("/", 1)[-1]
     elif source == "mistral":
         name = name.removesuffix("-latest")
     elif source == "azure":
@@ -65,13 +68,16 @@ def vendor_of(source: str, model: str) -> tuple[str, str] | None:
 def answer_names(source: str, model: str, fmt: str) -> bool:
     """Whether only the answer names the model that is billed, so that it may pass although its own name has no price.
 
-    These are Azure's deployments, which may have any name, OpenRouter's routers, Groq's compound systems, and stored
-    prompts, agents and conversations, which hold the model's name.
+    These are Azure's deployments, which may have any name, Vertex AI's endpoints of tuned models, which are numbers,
+    OpenRouter's routers, Groq's compound systems, and stored prompts, agents and conversations, which hold the model's
+    name.
     """
     if source == "azure":
         return fmt in ("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic")
     if source == "openrouter":
         return ROUTERS.fullmatch(model) is not None
+    if source == "google":
+        return fmt == "gemini" and model.isdecimal()
     if source == "moonshotai":
         return model == "moonshot-v1-auto"
     if source == "groq":

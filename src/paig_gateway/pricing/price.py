@@ -22,7 +22,7 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, TieredPrices
 
 from paig_gateway.domain.money import nanodollars
-from paig_gateway.pricing.extra_models import extra_model, extra_rates, replaced_rates
+from paig_gateway.pricing.extra_models import extra_model, extra_rates, listed_model, replaced_rates
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, ReportedCounts, compile_formula, rate, shape
 from paig_gateway.pricing.modifiers import IN_BATCH, Applied, Modifiers, apply, unusual
 from paig_gateway.pricing.names import spellings
@@ -181,6 +181,10 @@ class Price:
                 prices.__dict__[name] = usd
         return prices
 
+    def draws(self, at: datetime) -> bool:
+        """Whether images that the model makes cost more than its text."""
+        return vars(self.model_prices(at)).get("output_image_mtok") is not None
+
     def batch_rates(self, at: datetime) -> tuple[ModelPrice, Decimal]:
         """The rates for requests in a batch, and the largest factor on them."""
         applied = apply(IN_BATCH, self._model, self.provider_id, at)
@@ -315,16 +319,20 @@ def book_installed_at() -> datetime | None:
 class PriceBook:
     """Finds prices of models, and remembers the matches."""
 
-    def __init__(self, snapshot: Callable[[], DataSnapshot] = get_snapshot, *, size: int = 10_000) -> None:
+    def __init__(
+        self, snapshot: Callable[[], DataSnapshot] = get_snapshot, *, size: int = 10_000, listed: bool = True
+    ) -> None:
         """Open the book.
 
         Args:
             snapshot: Returns the present prices and matching rules: the bundled ones, or those of an update.
             size: The most matches that are remembered, so that invented model names cannot fill the memory.
+            listed: Whether models that the book lacks are looked up in the table of listed prices.
         """
         self._present = snapshot
         self._snapshot = snapshot()
         self._size = size
+        self._listed = listed
         self._found: dict[tuple[str, str], Price | None] = {}
 
     def present(self) -> DataSnapshot:
@@ -373,7 +381,7 @@ class PriceBook:
 
     def _in_our_table(self, provider_id: str, ref: str) -> tuple[Provider, ModelInfo] | None:
         provider = next((known for known in self._snapshot.providers if known.id == provider_id), None)
-        info = extra_model(provider_id, ref)
+        info = extra_model(provider_id, ref) or (listed_model(provider_id, ref) if self._listed else None)
         return (provider, info) if provider is not None and info is not None else None
 
     def dearest(self, provider_ids: Iterable[str], at: datetime) -> Price | None:

@@ -1,6 +1,7 @@
 """The charge that some providers state in their answers. It is the cost; the row also has the list price.
 
-Sources: OpenRouter's usage accounting, xAI's and Perplexity's API references, LiteLLM's proxy headers (2026-11).
+Sources: OpenRouter's usage accounting, xAI's and Perplexity's API references, LiteLLM's proxy headers, Vercel's and
+DeepInfra's chat completions (2026-11).
 """
 
 from __future__ import annotations
@@ -67,7 +68,17 @@ def _perplexity(body: Json, headers: Mapping[str, str]) -> Decimal | None:
 
 def _xai(body: Json, headers: Mapping[str, str]) -> Decimal | None:
     ticks = _decimal(dig(body, "usage", "cost_in_usd_ticks"))
-    return None if ticks is None else ticks / TICKS_PER_DOLLAR
+    # Nothing that it serves is free: a zero says that the charge was not computed.
+    return ticks / TICKS_PER_DOLLAR if ticks else None
+
+
+_PLACES = (("usage", "cost"), ("usage", "estimated_cost"), ("usage", "logfire_ai_gateway", "cost"))
+_LITELLM = "x-litellm-response-cost"
+
+
+def _compatible(body: Json, headers: Mapping[str, str]) -> Decimal | None:
+    said = (_decimal(found) for found in (*(dig(body, *place) for place in _PLACES), headers.get(_LITELLM)))
+    return next((cost for cost in said if cost is not None), None)
 
 
 CHARGES: Mapping[str, ChargeRule] = {
@@ -76,5 +87,10 @@ CHARGES: Mapping[str, ChargeRule] = {
     ),
     "perplexity": ChargeRule("`usage.cost.total_cost`", _perplexity),
     "xai": ChargeRule("`usage.cost_in_usd_ticks`, 10¹⁰ a dollar", _xai),
+    "openai-compatible": ChargeRule(
+        "`usage.cost` (Vercel's gateway), `usage.estimated_cost` (DeepInfra), `usage.logfire_ai_gateway.cost` "
+        "(Pydantic's gateway), else the header `x-litellm-response-cost` (LiteLLM's proxy)",
+        _compatible,
+    ),
 }
 """By provider kind."""

@@ -42,9 +42,9 @@ def _video(sources: str, origin: str, models: str, **usd: str) -> tuple[Rate, ..
 
 RATES: tuple[Rate, ...] = (
     # Preview searches with models that do not reason cost more; their search tokens are free.
-    _rate("web_searches", "openai|azure", "0.025", "[L] 2026-11", r"gpt-4o(?:-mini)?-search-preview"),
     _rate("web_searches", "openai|azure", "0.010", "[L] 2026-11", r"search-api"),
     _rate("web_searches", "google", "0.035", "[L] 2026-11", r"gemini-[12]"),
+    _rate("web_searches", "google", "0.010", "[L] 2026-11", r"claude"),
     _rate("web_searches", "google", "0.014", "[L] 2026-11", r"gemini-"),
     _rate("web_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
     _rate("web_searches", "groq", "0.005", "[3] 2026-11"),

@@ -112,7 +112,7 @@ _BY_THE_CHARACTER = re.compile(r"tts-1|orpheus|playai")
 _BEDROCK = frozenset({"bedrock-converse", "bedrock-invoke"})
 _OLD_GEMINI = re.compile(r"gemini-[12]")
 _NEW_GEMINI = re.compile(r"gemini-(?![12](?!\d))")
-_SEARCH_MODELS = re.compile(r"search-(?:preview|api)")
+_SEARCH_MODELS = {"preview_searches": re.compile(r"search-preview"), "web_searches": re.compile(r"search-api")}
 
 _XAI = ("usage", "server_side_tool_usage_details")
 
@@ -152,14 +152,17 @@ UNITS: tuple[Unit, ...] = (
         counts.previews,
     ),
     Unit("web_searches", frozenset({"perplexity-search"}), "one for each request", counts.one_each_time),
-    Unit(
-        "web_searches",
-        _CHAT,
-        "one for each request of a model that always searches: the answer states none",
-        counts.one_each_time,
-        complete=False,
-        models=_SEARCH_MODELS,
-        sources=frozenset({"openai", "azure"}),
+    *(
+        Unit(
+            name,
+            _CHAT,
+            "one for each request of a model that always searches: the answer states none",
+            counts.one_each_time,
+            complete=False,
+            models=models,
+            sources=frozenset({"openai", "azure"}),
+        )
+        for name, models in _SEARCH_MODELS.items()
     ),
     Unit(
         "web_searches",
@@ -185,13 +188,14 @@ UNITS: tuple[Unit, ...] = (
     Unit(
         "web_searches",
         _ANTHROPIC,
-        "`usage.server_tool_use.web_search_requests`",
-        counts.at("usage", "server_tool_use", "web_search_requests"),
+        "`usage.server_tool_use.web_search_requests`; in an answer that was cut off, content blocks of type "
+        "`server_tool_use` named `web_search`",
+        counts.first(counts.at("usage", "server_tool_use", "web_search_requests"), counts.cut_off("web_search")),
     ),
     Unit(
         "web_searches",
         _GEMINI,
-        "`candidates[].groundingMetadata.webSearchQueries` and `imageSearchQueries`: each query",
+        "`candidates[].groundingMetadata.webSearchQueries` and `imageSearchQueries`: each different query",
         counts.search_queries,
         models=_NEW_GEMINI,
     ),
@@ -245,13 +249,14 @@ UNITS: tuple[Unit, ...] = (
     Unit(
         "map_groundings",
         _GEMINI,
-        "`candidates[].groundingMetadata.groundingChunks[].maps`: one for a prompt that has any",
+        "`candidates[].groundingMetadata.groundingChunks[].maps` or `googleMapsWidgetContextToken`: one for a prompt "
+        "that has any",
         counts.maps,
     ),
     Unit(
         "retrieval_queries",
         _GEMINI,
-        "`candidates[].groundingMetadata.retrievalQueries`: each query",
+        "`candidates[].groundingMetadata.retrievalQueries`: each different query",
         counts.retrievals,
     ),
     Unit(

@@ -251,8 +251,18 @@ def _complete(usage: Usage, raw: Json, flavor: str) -> None:
         # A part is never more than the whole; one that is larger is counted on top by a rule that is not known here.
         if found <= total:
             usage[key] = found
+    if flavor == "anthropic":
+        _add_unsummed_writes(usage)
     if flavor in TOTALLED:
         _add_excess(usage, raw)
+
+
+def _add_unsummed_writes(usage: Usage) -> None:
+    """Count cache writes of which only the split by time is stated."""
+    split = usage.get("cache_write_5m_tokens", 0) + usage.get("cache_write_1h_tokens", 0)
+    missing = split if not usage["cache_write_tokens"] else 0
+    usage["cache_write_tokens"] += missing
+    usage["input_tokens"] += missing
 
 
 TOTALLED = frozenset({"chat", "responses"})
@@ -276,9 +286,12 @@ def _add_excess(usage: Usage, raw: Json) -> None:
 
 def with_totals(body: Json, flavor: str) -> Json:
     """A body with its usage where the extractors look, and with both counts of a chat even if one was left out."""
+    usage = body.get("usage")
+    if flavor in SYNONYMS and isinstance(usage, Mapping) and (named := _in_usual_names(usage, SYNONYMS[flavor])):
+        body = {**body, "usage": {**usage, **named}}
+        usage = body["usage"]
     if flavor != "chat":
         return body
-    usage = body.get("usage")
     if type(usage) is dict and _plain(usage) and usage["prompt_tokens"] >= 0 and usage["completion_tokens"] >= 0:
         return body
     if not isinstance(usage, Mapping) or not usage:
@@ -298,6 +311,26 @@ def with_totals(body: Json, flavor: str) -> Json:
     if usage is body.get("usage") and not changed:
         return body
     return {**body, "usage": {**usage, **changed}}
+
+
+SYNONYMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "chat": {
+        "prompt_tokens": ("input_tokens", "promptTokens", "inputTokens"),
+        "completion_tokens": ("output_tokens", "completionTokens", "outputTokens"),
+        "total_tokens": ("totalTokens",),
+    },
+    "responses": {"input_tokens": ("prompt_tokens",), "output_tokens": ("completion_tokens",)},
+}
+"""Other names of counts, by flavor and usual name: what servers that imitate an API call them."""
+
+
+def _in_usual_names(usage: Json, names: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
+    """Counts that a usage object has under another name alone, by their usual names."""
+    found: dict[str, object] = {}
+    for usual, others in names.items():
+        if usage.get(usual) is None and (other := next((name for name in others if usage.get(name)), None)):
+            found[usual] = usage[other]
+    return found
 
 
 _CHAT_COUNTS = ("prompt", "completion", "total")

@@ -278,6 +278,7 @@ _ROWS = (
         speaks=_BOTH,
         path=compatible,
         require_price=False,
+        states_cost=True,
         reports_usage=False,
         hidden_tokens=256,
     ),

@@ -17,7 +17,7 @@ from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.judgement import judge
-from paig_gateway.formats.openai_chat import refuses_stream_options
+from paig_gateway.formats.openai_chat import refuses_some_member, refuses_stream_options
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
 from paig_gateway.providers.auth import Authenticator, SigningError
@@ -370,13 +370,22 @@ class Failover:
         if not asked or answer.status < 400:
             return answer, asked
         peeked = PeekableResponse.of(answer)
-        if not refuses_stream_options(answer.status, await beginning(peeked)):
+        said = await beginning(peeked)
+        certain = refuses_stream_options(answer.status, said)
+        if not certain and not refuses_some_member(answer.status, said):
             return peeked, asked
         await peeked.aclose()
-        self._refuse_stream_options.add(candidate.provider.name)
-        return await self._send_one(exchange, candidate, number)
+        if certain:
+            self._refuse_stream_options.add(candidate.provider.name)
+            return await self._send_one(exchange, candidate, number)
+        answer, asked = await self._send_one(exchange, candidate, number, asking=False)
+        if answer.status < 400:  # it was this member, and not one of the client's
+            self._refuse_stream_options.add(candidate.provider.name)
+        return answer, asked
 
-    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[ReadableResponse, bool]:
+    async def _send_one(
+        self, exchange: Exchange, candidate: Candidate, number: int, *, asking: bool = True
+    ) -> tuple[ReadableResponse, bool]:
         kind, provider = candidate.kind, candidate.provider
         if problem := self._problem(provider.name):
             raise SigningError(problem)
@@ -396,7 +405,8 @@ class Failover:
             path, query, headers, body = outbound.path, outbound.query, outbound.headers, outbound.body
         elif candidate.model != call.model:
             path, body = renamed(fmt, path, exchange.plain, candidate.model)
-        if fmt.asks is not None and call.stream and not call.asks_usage and self._asks_usage(candidate):
+        asking = asking and fmt.asks is not None and call.stream and not call.asks_usage
+        if asking and fmt.asks is not None and self._asks_usage(candidate):
             body, asked = fmt.asks(exchange.plain if body is exchange.body else body), True
         url = kind.path(provider.base_url, path, provider.settings)
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
@@ -456,10 +466,7 @@ def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str
     fmt = exchange.fmt
     if fmt.fold is None or status >= 400:
         return None
-    framing = framing_of(headers.get("content-type", ""))
-    # A Gemini stream that is not server-sent events is one JSON array.
-    is_json = fmt.framing == "json" or fmt.name == "gemini"
-    return framing or ("json" if is_json and exchange.call.stream else None)
+    return framing_of(headers.get("content-type", "")) or (fmt.unlabelled if exchange.call.stream else None)
 
 
 def header_map(headers: Headers) -> dict[str, str]:

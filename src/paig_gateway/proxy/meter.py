@@ -17,7 +17,7 @@ import msgspec
 from paig_gateway.domain.money import format_usd
 from paig_gateway.formats import sse
 from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, StreamEvent
-from paig_gateway.formats.folding import END, PARTIAL
+from paig_gateway.formats.folding import END, PARTIAL, mapping
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
 from paig_gateway.pricing.answer import UsageReading, estimate, read_answer
@@ -65,6 +65,7 @@ class StreamMeter:
     _waiting: int = 0
     _reading: UsageReading | None = None
     _corrupt: bool = False
+    _hid: bool = False
 
     def __post_init__(self) -> None:
         make, self._parse = FRAMINGS[self.framing]
@@ -136,13 +137,17 @@ class StreamMeter:
         marker = self.fmt.usage_marker
         if marker is None or self.fmt.fold is None or not marker.search(raw):
             return raw
+        told = "usage" in self.body or PARTIAL in self.body
         try:
             event = self._parse(raw)
             self.fmt.fold(self.body, event)
         except ValueError:
             return raw
         self._reading = None
-        if self.hide and self.fmt.is_asked_only is not None and self.fmt.is_asked_only(event):
+        # A provider whose earlier events state usage sends it unasked: this event is the client's too.
+        hides = self.hide and (self._hid or not told)
+        if hides and self.fmt.is_asked_only is not None and self.fmt.is_asked_only(event):
+            self._hid = True
             return b""
         if self.splice and self.framing == "sse" and "usage" in self.body:
             reading = self.reading()
@@ -211,10 +216,14 @@ class StreamMeter:
 
     def is_empty(self) -> bool:
         """Whether the stream had nothing that a provider could bill."""
-        told = any(name in self.body for name in (PARTIAL, "usage", "usageMetadata"))
-        if told or self._more or self._counted or self._unsplit or self.unread:
+        told = any(any(mapping(self.body.get(name)).values()) for name in (PARTIAL, "usage", "usageMetadata"))
+        if told or self._unsplit or self.unread:
             return False
-        return self.fmt.text is not None and self._count(self._kept) == (0, Generated())
+        return self.fmt.text is not None and not self.has_content()
+
+    def has_content(self) -> bool:
+        """Whether the stream had text, or something else that was generated."""
+        return bool(self._more or self._counted) or self._count(self._kept) != (0, Generated())
 
     def is_refusal(self) -> bool:
         """Whether the stream had an error and nothing that a provider could bill."""

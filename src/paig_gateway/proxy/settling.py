@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
-from paig_gateway.formats.judgement import judge
+from paig_gateway.formats.judgement import is_error_page, judge
 from paig_gateway.pricing.answer import NOTHING, UsageReading, estimate, read_answer
 from paig_gateway.pricing.model_limits import model_limits, rounded_up
 from paig_gateway.pricing.names import hides_reasoning
@@ -43,7 +43,7 @@ def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *,
         asked: Whether the gateway requested its usage.
     """
     reading = meter.reading()
-    if reading.extracted is not None:
+    if reading.extracted is not None and not (is_blank(reading) and meter.has_content()):
         charge_reading(outcome, reading, candidate, meter.call)
         return
     if meter.fmt.later_look or meter.is_refusal() or (ended and meter.is_empty() and not meter.call.background):
@@ -92,11 +92,15 @@ def charge_body(
     fmt, call, status = exchange.fmt, exchange.call, outcome.status or 200
     if body is None and fmt.opaque and status < 400:
         body = {}  # what is billed may depend on the request alone
+    if status < 400 and not fmt.answer and is_error_page(fmt, plain):
+        outcome.error = outcome.error or error_in(body)
+        return None
     if body is not None:
         outcome.body = body
         outcome.work_id = exchange.work_of(body)
+    if body is not None and status < 400:
         reading = read_answer(fmt, body, headers, candidate.price_lookup, call)
-        if reading.extracted is not None:
+        if reading.extracted is not None and not (is_blank(reading) and _has_text(fmt, plain)):
             return charge_reading(outcome, reading, candidate, call)
     if status >= 400:
         outcome.error = f"upstream-{status}"
@@ -144,6 +148,16 @@ def charge_cut_body(
     _charge_estimate(outcome, estimate(fmt, call, {}, size, Generated(), candidate.price_lookup), candidate)
 
 
+def is_blank(reading: UsageReading) -> bool:
+    """Whether a usage is nothing but zeros, as servers fill in that did not count."""
+    used = reading.extracted.usage if reading.extracted is not None else {}
+    return not reading.from_provider and reading.of_ceiling is None and not any(used.values())
+
+
+def _has_text(fmt: Format, plain: bytes) -> bool:
+    return fmt.text is not None and bool(fmt.text(StreamEvent("", plain)))
+
+
 def _is_text(fmt: Format) -> bool:
     """Whether an answer's tokens can be estimated from its size: for text, but not for embeddings."""
     return fmt.text is not None or "embed" in fmt.name or fmt.name == "rerank"
@@ -156,10 +170,10 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
         The reading with the cost that was charged.
     """
     outcome.reading = reading
-    if reading.of_ceiling is not None:
-        outcome.charge(int(candidate.ceiling * reading.of_ceiling), "exact")
-        return reading
     reason = "; ".join(reading.doubts) or None
+    if reading.of_ceiling is not None:
+        outcome.charge(int(candidate.ceiling * reading.of_ceiling), "estimated" if reason else "exact", reason)
+        return reading
     if reading.price is None and not reading.from_provider and not reading.cost:
         if candidate.provider.require_price and candidate.price is not None:
             outcome.charge(candidate.ceiling, "ceiling", reason)

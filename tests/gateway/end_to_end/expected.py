@@ -175,6 +175,8 @@ def certainties(recording: Recording, priced: bool) -> set[str]:
 
 
 def _tokens(recording: Recording, body: dict[str, Any], ref: str, found: Usage, at: datetime) -> Decimal | None:
+    if recording.provider == "bedrock-mantle" and ref.startswith("openai.gpt-oss"):
+        ref += "-1:0"  # this address of Bedrock leaves the version out
     try:
         provider, model = get_snapshot().find_provider_model(ref, None, _owner(recording), None)
     except LookupError:

@@ -181,7 +181,8 @@ def test_an_error_in_a_stream() -> None:
         ({}, {"x-gemini-service-tier": "FLEX"}, "flex"),
         ({"usageMetadata": {"serviceTier": "priority"}}, {}, "priority"),
         ({"usageMetadata": {"trafficType": "ON_DEMAND_FLEX"}}, {}, "flex"),
-        ({"usageMetadata": {"trafficType": "ON_DEMAND"}}, {}, None),
+        ({"usageMetadata": {"trafficType": "ON_DEMAND"}}, {}, "standard"),
+        ({"usageMetadata": {"trafficType": "TRAFFIC_TYPE_UNSPECIFIED"}}, {}, None),
         ({"usageMetadata": {"trafficType": "PROVISIONED_THROUGHPUT"}}, {}, "provisioned_throughput"),
     ],
 )

@@ -51,6 +51,7 @@ VENDORS = (
     (re.compile(r"command|c4ai|aya"), {"cohere", "cohere_chat"}, "cohere"),
     (re.compile(r"mistral|ministral|magistral|codestral|devstral|pixtral|voxtral"), {"mistral"}, "mistral"),
     (re.compile(r"minimax"), {"minimax"}, "minimax"),
+    (re.compile(r"sonar"), {"perplexity"}, "perplexity"),
 )
 
 # What the sources have wrong, or leave out, against the vendors' model pages.
@@ -67,6 +68,8 @@ CORRECTIONS: dict[str, dict[str, int | None]] = {
     # The price book has a rate above 200,000 tokens: the window of a beta header.
     "claude-sonnet-4": {"window": 1_050_000},
     "claude-sonnet-4-5": {"window": 1_050_000},
+    # "8k" in Perplexity's own words; the other Sonar models have no stated maximum.
+    "sonar-pro": {"output": 8_192},
     # The sources contradict one another.
     "grok-4.3": {"output": None, "most": None},
     # One request writes 65,536 at most; a continuation is a request of its own.

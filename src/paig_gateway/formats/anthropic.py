@@ -130,16 +130,14 @@ def _most_output(top: Members, substitutes: list[ModelCall]) -> int | None:
     own = [call.output_tokens for call in substitutes if call.output_tokens]
     most = reading.largest(top.get("max_tokens"))
     most = most if most is None else max(most, *own, 0)
-    budget = reading.integer(reading.members(top.get("thinking")).get("budget_tokens")) or 0
-    return most if most is None or budget <= most else most + budget
+    return reading.with_budget(most, reading.members(top.get("thinking")).get("budget_tokens"))
 
 
 def _searches(tools: list[Members]) -> int:
     total = 0
     for tool in tools:
         if (reading.string(tool.get("type")) or "").startswith("web_search"):
-            most = reading.integer(tool.get("max_uses"))
-            total += SEARCHES if most is None else most
+            total += reading.count(tool.get("max_uses"), SEARCHES, "max_uses")
     return total
 
 

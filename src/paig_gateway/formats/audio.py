@@ -6,10 +6,11 @@ Billed by tokens, by the second or by the character, as the model's price says.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from paig_gateway.formats import folding, form, reading
 from paig_gateway.formats.base import Call, Format, Generated, MalformedRequest, StreamEvent
-from paig_gateway.formats.media import HEAD, MediaItem, audio
+from paig_gateway.formats.media import MediaItem, audio
 from paig_gateway.formats.text import HIDDEN
 
 _FILES = re.compile(r"(?:file|audio|files?\[\d*\])$")
@@ -38,7 +39,7 @@ def _read_transcription(model: str | None, body: bytes) -> Call:
     text = HIDDEN
     for name, start, end in form.fields(body):
         if _FILES.match(name):
-            items.append(audio(body[start : min(end, start + HEAD)], end - start))
+            items.append(audio(partial(_part, body, start, end), end - start))
         else:
             text += end - start
             one.setdefault(name, body[start:end].decode("utf-8", "replace").strip())
@@ -54,6 +55,10 @@ def _read_transcription(model: str | None, body: bytes) -> Call:
         unbounded_input=not items,
         asks_usage=True,
     )
+
+
+def _part(body: bytes, start: int, end: int, offset: int, length: int) -> bytes:
+    return body[min(end, start + offset) : min(end, start + offset + length)]
 
 
 _END = "transcript.text.done"

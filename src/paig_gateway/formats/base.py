@@ -65,7 +65,9 @@ class Call:
         units: What else the request alone makes billable, by genai-prices' unit: `rerank_searches`, `document_pages`.
         modifiers: The request's own words that change a price: `service_tier`, `speed`, `inference_geo`.
         long_cache: What it writes to a prompt cache may be kept for longer, at a higher price.
-        predicted: Tokens of a predicted answer at most: rejected ones are billed as output.
+        maxima: The members that state `output_tokens`, in an API whose servers differ in which of them they heed.
+        extra_output: Tokens of output that the maximum does not bound: of a predicted answer, the rejected ones of
+            which are billed as output, and of pictures.
         repeats: How many times over the provider may do the work: agents side by side, modes that try several times.
         thinking: The budget for thinking that the request states, or None.
         asks_usage: Whether the client itself requested usage in the stream.
@@ -94,7 +96,8 @@ class Call:
     server_tools: frozenset[str] = frozenset()
     units: Mapping[str, int] = field(default_factory=dict)
     modifiers: Mapping[str, str] = field(default_factory=dict)
-    predicted: int = 0
+    maxima: tuple[str, ...] = ()
+    extra_output: int = 0
     repeats: int = 1
     thinking: int | None = None
     asks_usage: bool = False

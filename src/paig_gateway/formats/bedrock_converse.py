@@ -65,7 +65,10 @@ def read(model: str | None, body: bytes, *, stream: bool) -> Call:
     extra = reading.members(top.get("additionalModelRequestFields"))
     inference = reading.members(top.get("inferenceConfig"))
     guarded = reading.present(top.get("guardrailConfig"))
+    budgets = [reading.members(extra.get(name)).get("budget_tokens") for name in ("thinking", "reasoning_config")]
     most = most_output(inference, extra, reading.members(extra.get("inferenceConfig")))
+    for budget in budgets:
+        most = reading.with_budget(most, budget)
     return Call(
         model=reading.model_of(top, model),
         stream=stream,
@@ -78,7 +81,7 @@ def read(model: str | None, body: bytes, *, stream: bool) -> Call:
         unbounded_tools=at_provider,
         server_tools=frozenset({"guardrail"} if guarded else ()),
         units=units_beside(body, most) if guarded else {},
-        thinking=reading.integer(reading.members(extra.get("thinking")).get("budget_tokens")),
+        thinking=next(filter(None, map(reading.integer, budgets)), None),
         asks_usage=True,
         service_tier=reading.string(reading.members(top.get("serviceTier")).get("type")),
     )

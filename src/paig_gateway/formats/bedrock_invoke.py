@@ -40,17 +40,19 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
     # The shape is a guess at the family, so a maximum in another family's words counts if it is larger.
     configs = (top.get("inferenceConfig"), top.get("textGenerationConfig"))
     most = bedrock_converse.most_output(top, *(reading.members(config) for config in configs))
-    return replace(call, output_tokens=max(call.output_tokens, most or 0))
+    return replace(call, output_tokens=max(call.output_tokens, (most or 0) * call.answers))
 
 
 def _read_chat(model: str | None, body: bytes, top: Members, stream: bool) -> Call:
     media = openai_chat.media_in(top.get("messages"))
+    n = reading.answers(top.get("n"))
+    most = bedrock_converse.most_output(top)
     return Call(
         model=reading.model_of(top, model),
         stream=stream,
         input_tokens=bound(body, media, tools=len(reading.array(top.get("tools")))),
-        output_tokens=bedrock_converse.most_output(top),
-        answers=reading.answers(top.get("n")),
+        output_tokens=None if most is None else most * n,
+        answers=n,
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,
@@ -71,13 +73,14 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
         media.unbounded()
     named = reading.model_of(top, model)
     maxima = (top, reading.members(top.get("textGenerationConfig")))
-    sampled = reading.largest(top.get("max_tokens_to_sample"))
+    most = bedrock_converse.most_output(*maxima) or reading.largest(top.get("max_tokens_to_sample"))
+    n = reading.answers(top.get("num_generations"), "num_generations")
     return Call(
         model=named,
         stream=stream,
         input_tokens=bound(body, media) + EMBEDDED_ITEM * len(reading.array(top.get("texts"))),
-        output_tokens=0 if "embed" in named.lower() else bedrock_converse.most_output(*maxima) or sampled,
-        answers=reading.answers(top.get("num_generations")),
+        output_tokens=0 if "embed" in named.lower() else None if most is None else most * n,
+        answers=n,
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,

@@ -9,10 +9,11 @@ from dataclasses import replace
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.formats.folding import mapping
-from paig_gateway.formats.reading import Members
+from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
-_MEDIA_PART = re.compile(rb'"(?:image_base64|image_url|video_base64|video_url|image)"\s*:')
+_MEDIA_NAMES = ("image_base64", "image_url", "video_base64", "video_url", "image")
+_MEDIA_PART = re.compile(rb"(?:%b)\s*:" % b"|".join(map(reading.spelt, _MEDIA_NAMES)))
 
 
 def _read(model: str | None, body: bytes) -> Call:
@@ -148,7 +149,7 @@ OCR_PAGES = 1_000
 def _pages(top: Members) -> int:
     """How many pages are read at most: those that the request lists, one for an image, else as many as can be."""
     document = reading.members(top.get("document"))
-    if "image_url" in document and "document_url" not in document:
+    if "image_url" in document and "document_url" not in document and _is_picture(document["image_url"]):
         return 1
     media = Media()
     media.document(document.get("document_url"))
@@ -158,6 +159,19 @@ def _pages(top: Members) -> int:
         ranges = re.findall(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", listed)
         return min(most, sum(max(1, int(last or first) - int(first) + 1) for first, last in ranges) or most)
     return min(most, len(reading.array(top.get("pages"))) or most)
+
+
+_PICTURE = re.compile(
+    r"data:image/(?!tiff)[\w.+-]+;base64,|(?!data:)[^?#]+\.(?:png|jpe?g|webp|gif|bmp|avif|heic)(?:[?#]|$)",
+    re.IGNORECASE,
+)
+_PDF_IN_BASE64 = "JVBER"
+
+
+def _is_picture(raw: Raw) -> bool:
+    """Whether what an image is given by says that it is one page: a document may come in its place."""
+    text = reading.string(raw) or reading.string(reading.members(raw).get("url")) or ""
+    return _PICTURE.match(text) is not None and not text[:200].partition("base64,")[2].startswith(_PDF_IN_BASE64)
 
 
 def _read_ocr(model: str | None, body: bytes) -> Call:

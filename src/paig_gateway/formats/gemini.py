@@ -11,12 +11,14 @@ from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.marker import Marker
+from paig_gateway.formats.openai_chat import DRAWN, SEARCHES
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
 # Tools that the client runs; whatever else there is runs at Google and feeds its results back into the input.
 _CLIENT_TOOLS = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
 _SEARCH_TOOL = re.compile(r"search|maps|retrieval", re.IGNORECASE)
+_ONE_SEARCH = re.compile(r"gemini-[12](?!\d)")
 _TEXT_TYPE = re.compile(r"text/|application/(?:json|xml)$")
 # Counts that a later chunk may repeat without their parts, and the parts.
 _PARTS = (
@@ -78,14 +80,17 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
     def settings(camel: str, snake: str) -> list[Raw]:
         return [raw for config in configs for raw in _both(config, camel, snake)]
 
-    answers = max(map(reading.answers, settings("candidateCount", "candidate_count")), default=1)
+    counts = settings("candidateCount", "candidate_count")
+    answers = max((reading.answers(raw, "candidateCount") for raw in counts), default=1)
     most = reading.largest(*settings("maxOutputTokens", "max_output_tokens"))
     tools = reading.objects(top.get("tools")) or [reading.members(top.get("tools"))]
     at_google = {name for tool in tools for name in tool if name not in _CLIENT_TOOLS}
     declared = [raw for tool in tools for raw in _both(tool, "functionDeclarations", "function_declarations")]
     tiers = [(reading.string(raw) or "").lower() for raw in _both(top, "serviceTier", "service_tier")]
+    named = reading.model_of(top, model)
+    media_out = not configs or not all(map(_only_text, configs))
     return Call(
-        model=reading.model_of(top, model),
+        model=named,
         stream=stream,
         input_tokens=bound(
             body,
@@ -95,12 +100,13 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
         ),
         # Thinking counts into the maximum.
         output_tokens=None if most is None else most * answers,
+        extra_output=DRAWN * answers if media_out and "image" in named else 0,
         answers=answers,
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,
-        media_out=not configs or not all(map(_only_text, configs)),
-        searches=int(any(_SEARCH_TOOL.search(name) for name in at_google)),
+        media_out=media_out,
+        searches=sum(_SEARCH_TOOL.search(name) is not None for name in at_google) * searches_of(named),
         unbounded_tools=bool(at_google),
         server_tools=frozenset(at_google),
         modifiers={"service_tier": tier} if (tier := max(tiers, key="priority".__eq__, default="")) else {},
@@ -109,6 +115,11 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
         service_tier=max(tiers, key="priority".__eq__, default="") or None,
         stored=next(((reading.string(raw) or "").rpartition("/")[2] for raw in cached), "") or None,
     )
+
+
+def searches_of(model: str) -> int:
+    """The searches that a tool is billed for at most: to Gemini 2 one for a prompt, to later models each query."""
+    return 1 if _ONE_SEARCH.search(model) else SEARCHES
 
 
 def _budget(configs: list[Raw]) -> int | None:

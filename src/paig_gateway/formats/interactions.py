@@ -12,7 +12,8 @@ from dataclasses import replace
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Json, MalformedRequest, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
-from paig_gateway.formats.gemini import by_modality, context
+from paig_gateway.formats.gemini import by_modality, context, searches_of
+from paig_gateway.formats.openai_chat import DRAWN
 from paig_gateway.formats.reading import Raw
 from paig_gateway.formats.text import Media, bound
 
@@ -52,6 +53,7 @@ def _read(model: str | None, body: bytes) -> Call:
     config = reading.members(top.get("generation_config"))
     tools = reading.objects(top.get("tools"))
     at_google = {reading.string(tool.get("type")) or "" for tool in tools} - _CLIENT_TOOLS
+    draws = "image" in named
     only_text = [str(kind).lower() for kind in each(reading.value(top.get("response_modalities")))] in ([], ["text"])
     tier = (reading.string(top.get("service_tier")) or "").lower()
     return Call(
@@ -62,8 +64,9 @@ def _read(model: str | None, body: bytes) -> Call:
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,
-        media_out=not only_text or "image" in named,
-        searches=int(bool(at_google)),
+        media_out=not only_text or draws,
+        extra_output=DRAWN if draws else 0,
+        searches=len(at_google) * searches_of(named),
         unbounded_tools=bool(at_google) or reading.present(top.get("agent")),
         server_tools=frozenset(at_google),
         modifiers={"service_tier": tier} if tier else {},

@@ -32,7 +32,9 @@ PLACES: dict[str, tuple[FieldPath, ...]] = {
 }
 
 
-def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[bytes, str] | None:
+def set_maximum(
+    body: bytes, format_name: str, field: str, most: int, *, alone: bool = False
+) -> tuple[bytes, str] | None:
     """Set a request's output maximum.
 
     Args:
@@ -40,6 +42,7 @@ def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[b
         format_name: Its API format.
         field: The member to set if the request has none, with dots between levels.
         most: Tokens of each answer.
+        alone: Whether the server heeds that member alone; otherwise those that the request has are set.
 
     Returns:
         The request with the maximum, and the members that now state it. None if that would not bound the output: the
@@ -58,6 +61,8 @@ def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[b
         if format_name == "gemini":
             wanted = _spelt(top)
     present = [place for place in places if _stated(top, place)]
+    if alone and wanted not in present:
+        present = []
     number = str(most).encode()
     for place in present or [wanted]:
         body = _set(body, place, number)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from paig_gateway.formats import sounds
+
 MediaKind = Literal["image", "audio", "pdf"]
 
 HEAD = 512 * 1024
@@ -57,12 +59,12 @@ def image(data: bytes, size: int, detail: str | None = None) -> MediaItem:
     return MediaItem("image", size, width, height, detail)
 
 
-def audio(data: bytes, size: int) -> MediaItem:
-    """A sound, of whose `size` bytes `data` are the first ones."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return MediaItem("audio", size, seconds=_wave_seconds(data, size))
+def audio(read: sounds.Read, size: int) -> MediaItem:
+    """A sound of `size` bytes."""
+    data = read(0, 8)
     # Silence needs almost no bytes in containers whose bit rate may vary.
-    return MediaItem("audio", size, dense=data[:4] in (b"fLaC", b"OggS", b"\x1aE\xdf\xa3") or data[4:8] == b"ftyp")
+    dense = data[:4] in (b"fLaC", b"OggS", b"\x1aE\xdf\xa3") or data[4:8] == b"ftyp"
+    return MediaItem("audio", size, seconds=sounds.seconds(read, size), dense=dense)
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
@@ -126,18 +128,6 @@ _IMAGES: tuple[tuple[bytes, Callable[[bytes], tuple[int, int] | None]], ...] = (
     (b"GIF8", _gif),
     (b"RIFF", _webp),
 )
-
-
-def _wave_seconds(data: bytes, size: int) -> float | None:
-    """How long an uncompressed WAV file is, whatever its head says of its length."""
-    place = data.find(b"fmt ", 12)
-    if place < 0 or len(data) < place + 24:
-        return None
-    encoding, channels, rate, _, _, bits = struct.unpack("<HHIIHH", data[place + 8 : place + 24])
-    if encoding not in (1, 3, 6, 7, 0xFFFE):  # PCM, floats, A-law, µ-law, and PCM with an extended head
-        return None
-    per_second = rate * channels * (bits // 8)
-    return size / per_second if per_second else None
 
 
 _STREAM = re.compile(rb">>\s*stream\r?\n")
@@ -212,15 +202,46 @@ def payload(raw: bytes, most: int | None = HEAD) -> tuple[bytes, int] | None:
     Returns:
         The first bytes, and how many there are at most in all. None for a link, and for what is not base64.
     """
+    if (span := _base64(raw)) is None:
+        return None
+    start, end = span
+    decoded = _decoded(raw[start : end if most is None else min(end, start + most * 4 // 3)])
+    return None if decoded is None else (decoded, (end - start) * 3 // 4)
+
+
+def sound(raw: bytes) -> MediaItem | None:
+    """A sound in base64 in a JSON string, which may be a data URL; None for a link, and for what is not base64."""
+    if (span := _base64(raw)) is None:
+        return None
+    text = raw[slice(*span)]
+    if b"\\" in text:  # escapes would displace what is looked for
+        text = _plain(text)
+
+    def read(offset: int, length: int) -> bytes:
+        first = offset // 3 * 4
+        return (_decoded(text[first : first + (length // 3 + 2) * 4]) or b"")[offset % 3 :][:length]
+
+    return audio(read, len(text) * 3 // 4) if _decoded(text[:64]) is not None else None
+
+
+def _base64(raw: bytes) -> tuple[int, int] | None:
+    """Where the base64 in a JSON string begins and ends; None for a link."""
     match = _DATA_URL.match(raw[:300])
     start = match.end() if match else raw.find(b'"') + 1
     if match is None and b":" in raw[start : start + 12]:
         return None
-    end = len(raw) - 1
-    size = max(0, end - start) * 3 // 4
-    head = raw[start : end if most is None else min(end, start + most * 4 // 3)].replace(b"\\/", b"/")
-    head = head.replace(b"-", b"+").replace(b"_", b"/").replace(b"\\n", b"").rstrip(b"=")
+    return start, max(start, len(raw) - 1)
+
+
+def _plain(text: bytes) -> bytes:
+    """Base64 in the usual alphabet, without JSON's escapes."""
+    text = text.replace(b"\\/", b"/").replace(b"\\n", b"")
+    return text.replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
+
+
+def _decoded(text: bytes) -> bytes | None:
+    text = _plain(text)
     try:
-        return base64.b64decode(head[: len(head) // 4 * 4]), size
+        return base64.b64decode(text[: len(text) // 4 * 4])
     except (binascii.Error, ValueError):
         return None

@@ -48,12 +48,11 @@ def _in(raw: Raw, *, times: int, plain: bool, depth: int = 0) -> list[ModelCall]
         return [one for part in reading.array(raw) for one in _in(part, times=times, plain=plain, depth=depth + 1)]
     found: list[ModelCall] = []
     members = reading.members(raw)
-    uses = reading.integer(members.get("max_uses"))
     for name, value in members.items():
         if name in ("model", "model_id", "modelId"):
             if model := reading.string(value):
                 most = reading.largest(members.get("max_tokens"))
-                found.append(ModelCall(model, times if uses is None else uses, most))
+                found.append(ModelCall(model, reading.count(members.get("max_uses"), times, "max_uses"), most))
         elif name == "models":
             found += _in(value, times=times, plain=True, depth=depth + 1)
         elif name not in _DATA and bytes(value)[:1] in (b"{", b"["):

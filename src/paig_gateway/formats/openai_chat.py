@@ -32,6 +32,9 @@ _SERVER_TOOLS = (
     "data_sources",
     "dataSources",
 )
+_RESULTS = ("max_results", "max_total_results", "max_search_results")
+# OpenAI's name of the output maximum, and the older one.
+_MAXIMA = ("max_completion_tokens", "max_tokens")
 # Models that search or run tools whether asked to or not: Perplexity, Groq's compound systems, OpenAI's search models.
 _SEARCHING = re.compile(r"sonar|compound|search|deep-research|:online$")
 
@@ -65,6 +68,13 @@ def _server_tools(top: Members, tools: list[Members], model: str) -> frozenset[s
     return frozenset(kinds | asked | ({model} if _SEARCHING.search(model) else set()))
 
 
+def _results(top: Members, tools: list[Members]) -> list[int]:
+    """How many results of searches the request allows, each of which may be billed."""
+    asking = (reading.members(tool.get("parameters")) for tool in tools)
+    options = (reading.members(top.get("search_parameters")), *reading.objects(top.get("plugins")), *tools, *asking)
+    return [reading.count(option[name], 0, name) for option in options for name in _RESULTS if name in option] or [0]
+
+
 AGENTS = 16
 """Agents that a multi-agent model lets work side by side at most: Grok's at high effort."""
 
@@ -74,6 +84,9 @@ PRO = 16
 SUBAGENTS = 3
 """Subagents of OpenAI's multi-agent mode at a time, where the request does not say."""
 
+DRAWN = 2 * 2_520
+"""Output tokens of the pictures in an answer of a chat model that draws: two of 4K by Gemini 3.1 Flash Image."""
+
 
 def repeats(top: Members, model: str) -> int:
     """How many times over the work may be done: agents side by side, modes that try several times."""
@@ -82,8 +95,7 @@ def repeats(top: Members, model: str) -> int:
     agents = reading.members(top.get("multi_agent"))
     count = 1
     if agents and reading.truth(agents.get("enabled", msgspec.Raw(b"true"))):
-        stated = reading.integer(agents.get("max_concurrent_subagents"))
-        count = 1 + (SUBAGENTS if stated is None else stated)
+        count = 1 + reading.count(agents.get("max_concurrent_subagents"), SUBAGENTS, "max_concurrent_subagents")
     elif "multi_agent" in top and not agents and not _is_off(top["multi_agent"]):
         count = AGENTS
     if "multi-agent" in model.lower():
@@ -130,29 +142,33 @@ def read_chat(model: str | None, body: bytes) -> Call:
     tools = reading.objects(top.get("tools"))
     server_tools = _server_tools(top, tools, named)
     n = reading.answers(top.get("n"))
-    most = reading.largest(top.get("max_completion_tokens"), top.get("max_tokens"))
+    maxima = tuple(name for name in _MAXIMA if name in top and reading.present(top[name]))
+    budget = reading.members(top["reasoning"]).get("max_tokens") if "reasoning" in top else None
+    most = reading.with_budget(reading.largest(*(top[name] for name in maxima)), budget)
+    draws = "image" in named
     return Call(
         model=named,
         stream=reading.truth(top.get("stream")),
         background=reading.truth(top.get("deferred")),
         input_tokens=bound(body, media, tools=len(tools) + len(reading.array(top.get("functions")))),
         output_tokens=None if most is None else most * n,
+        maxima=maxima,
         answers=n,
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,
-        media_out=_speaks(top.get("modalities")) or reading.present(top.get("audio")),
+        media_out=draws or _speaks(top.get("modalities")) or reading.present(top.get("audio")),
         cache_write=True,
         long_cache=keeps_cache(body),
-        searches=SEARCHES if server_tools else 0,
+        searches=max(SEARCHES, *_results(top, tools)) if server_tools else 0,
         unbounded_tools=bool(server_tools),
         asks_usage=_asks_usage(top),
         service_tier=reading.string(top.get("service_tier")),
-        predicted=reading.size(top.get("prediction")),
+        extra_output=(reading.size(top.get("prediction")) + DRAWN * draws) * n,
         repeats=repeats(top, named),
         server_tools=server_tools,
         modifiers=modifiers(top),
-        thinking=reading.integer(reading.members(top["reasoning"]).get("max_tokens")) if "reasoning" in top else None,
+        thinking=reading.integer(budget),
         fallbacks=instead,
         also=tuple(models_named.besides(top)),
         session=reading.string(top.get("prompt_cache_key")),

@@ -9,7 +9,7 @@ from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined
 from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.openai_chat import SEARCHES, context, keeps_cache, modifiers, repeats
-from paig_gateway.formats.reading import Raw
+from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import GENERATED_IMAGE, Media, bound
 
 # Tools that the client runs; whatever else there is runs at the provider and feeds its results back into the input.
@@ -18,6 +18,8 @@ _COMPUTER_TOOLS = frozenset({"computer", "computer_use_preview", "computer-previ
 # Tools whose calls cost nothing apiece.
 _NOT_BILLED_BY_CALL = frozenset({"image_generation", "mcp", "code_interpreter", "shell", "tool_search"})
 _CONTAINERS = frozenset({"code_interpreter", "shell"})
+LARGEST_CONTAINER = 64
+"""Gigabytes of memory of the largest container."""
 IMAGES = 2
 """Images that a tool is assumed to make in one answer at most, where `max_tool_calls` says no less."""
 # Parts and items that consist only of text; encrypted reasoning is longer than the reasoning itself.
@@ -62,11 +64,12 @@ def _read(model: str | None, body: bytes) -> Call:
     media = _media_in(top.get("input"), Media())
     if any(reading.present(top.get(name)) for name in _REFERENCES):
         media.unbounded()
-    kinds = [reading.string(tool.get("type")) for tool in reading.objects(top.get("tools"))]
+    tools = reading.objects(top.get("tools"))
+    kinds = [reading.string(tool.get("type")) for tool in tools]
     server_tools = {kind or "" for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
-    searches = reading.integer(top.get("max_tool_calls"))
+    searches = reading.count(top.get("max_tool_calls"), SEARCHES, "max_tool_calls")
     searching = bool(server_tools - _NOT_BILLED_BY_CALL)
-    images = min(IMAGES, IMAGES if searches is None else searches) if "image_generation" in server_tools else 0
+    images = min(IMAGES, searches) if "image_generation" in server_tools else 0
     only_images = server_tools == {"image_generation"}
     named = _model(top, model)
     text = bound(body, media, tools=len(kinds), built_in=sum(kind in _COMPUTER_TOOLS for kind in kinds))
@@ -82,12 +85,12 @@ def _read(model: str | None, body: bytes) -> Call:
         media_out="image_generation" in server_tools,
         cache_write=True,
         long_cache=keeps_cache(body),
-        searches=(SEARCHES if searches is None else searches) if searching else 0,
+        searches=searches if searching else 0,
         unbounded_tools=bool(server_tools) and not only_images,
         server_tools=frozenset(server_tools),
-        units=_units(server_tools, images),
+        units=_units(tools, images),
         modifiers=modifiers(top),
-        predicted=reading.size(top.get("prediction")),
+        extra_output=reading.size(top.get("prediction")),
         repeats=repeats(top, named),
         fallbacks=tuple(call.model for call in models_named.instead(top)),
         also=tuple(models_named.besides(top)),
@@ -99,10 +102,20 @@ def _read(model: str | None, body: bytes) -> Call:
     )
 
 
-def _units(server_tools: set[str], images: int) -> dict[str, int]:
-    """What tools make billable besides their calls."""
+def _units(tools: list[Members], images: int) -> dict[str, int]:
+    """What tools make billable besides their calls: images, and containers by the gigabyte of their memory."""
     found = {"tool_images": images} if images else {}
-    return {**found, "tool_containers": 1} if server_tools & _CONTAINERS else found
+    sizes = [_memory(tool) for tool in tools if reading.string(tool.get("type")) in _CONTAINERS]
+    return {**found, "tool_containers": sum(sizes)} if sizes else found
+
+
+def _memory(tool: Members) -> int:
+    """The gigabytes of the container that a tool asks for."""
+    container = reading.members(tool.get("container")) or reading.members(tool.get("environment"))
+    if not reading.present(container.get("memory_limit")):
+        return 1
+    stated = re.fullmatch(r"(\d{1,3})[gG]", reading.string(container["memory_limit"]) or "")
+    return int(stated[1]) if stated else LARGEST_CONTAINER
 
 
 def _model(top: reading.Members, model: str | None) -> str:

@@ -193,20 +193,41 @@ def present(raw: Raw | None) -> bool:
     return raw is not None and bytes(memoryview(raw)[:5]).strip() != b"null"
 
 
-def answers(raw: Raw | None) -> int:
-    """How many answers `n` and the like ask for; digits in a string count too, since lenient servers take them.
+def count(raw: Raw | None, default: int, name: str) -> int:
+    """How much a member allows; digits in a string count too, since lenient servers take them.
+
+    Args:
+        raw: The member's value.
+        default: What counts where there is none.
+        name: The member's name, for the error.
 
     Raises:
         MalformedRequest: It is something else than a whole number, which each server may read in its own way.
     """
     if not present(raw):
-        return 1
+        return default
     if (text := string(raw)) is not None and text.isdecimal() and len(text) < 10:
-        return max(1, int(text))
+        return int(text)
     found = value(raw)
     if isinstance(found, bool) or not isinstance(found, (int, float)) or found != found // 1 or not 0 <= found <= MOST:
-        raise MalformedRequest("How many answers a request asks for must be a whole number.")
-    return int(found) or 1
+        raise MalformedRequest(f'"{name}" must be a whole number.')
+    return int(found)
+
+
+def answers(raw: Raw | None, name: str = "n") -> int:
+    """How many answers `n` and the like ask for; see `count`."""
+    return count(raw, 1, name) or 1
+
+
+def with_budget(most: int | None, budget: Raw | None) -> int | None:
+    """The output maximum together with a budget for thinking: a budget that is larger comes on top of it.
+
+    None where either of them cannot be read as a count.
+    """
+    if most is None or not present(budget):
+        return most
+    thinking = integer(budget)
+    return None if thinking is None else most if thinking <= most else most + thinking
 
 
 def largest(*raws: Raw | None) -> int | None:
@@ -238,11 +259,15 @@ def _opens(raw: Raw, bracket: int) -> bool:
     return start == bracket
 
 
+def spelt(name: str) -> bytes:
+    """A pattern of `name` as a JSON string, any letter of which may be written as an escape."""
+    letters = [rb"(?:%b|\\u(?i:%04x))" % (re.escape(letter.encode()), ord(letter)) for letter in name]
+    return rb'"%b"' % b"".join(letters)
+
+
 @lru_cache(maxsize=64)
 def _name(name: str) -> re.Pattern[bytes]:
-    # Any letter of a name may be written as an escape.
-    letters = [rb"(?:%b|\\u(?i:%04x))" % (re.escape(letter.encode()), ord(letter)) for letter in name]
-    return re.compile(rb'"%b"' % b"".join(letters))
+    return re.compile(spelt(name))
 
 
 def mentions(body: bytes, name: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paig_gateway.formats.media import HEAD, MediaItem, audio, image, payload, pdf
+from paig_gateway.formats.media import HEAD, MediaItem, image, payload, pdf, sound
 from paig_gateway.formats.reading import Raw, members, size
 
 HIDDEN = 64
@@ -72,12 +72,12 @@ class Media:
 
     def audio(self, raw: Raw | None) -> None:
         """Count a sound in base64; a link or anything else is bounded by the context window alone."""
-        found = payload(_content(raw))
+        found = sound(_content(raw))
         if found is None:
             self.unbounded()
             return
         self.skipped += size(raw)
-        self.items.append(audio(*found))
+        self.items.append(found)
 
     def document(self, raw: Raw | None) -> None:
         """Count a document in base64: a PDF by its pages and its text, others by the context window."""

@@ -94,14 +94,16 @@ def unless(exception: Count, count: Count) -> Count:
 
 
 def containers(body: Json, call: Call) -> int | None:
-    """Containers that may be new sessions: at least one."""
+    """Gigabytes of the containers that may be new sessions: of one at least."""
     calls = list(_output(body, "code_interpreter_call", "shell_call"))
     named = {item.get("container_id") or dig(item, "environment", "container_id") for item in calls}
     ids = {name for name in named if isinstance(name, str)}
     local = [item for item in calls if dig(item, "environment", "type") == "local"]
     if not calls or len(local) == len(calls):
         return None
-    return max(1, len(ids))
+    # By the gigabyte of memory: of several tools, the mean.
+    asked, kinds = call.units.get("tool_containers", 1), len(call.server_tools & {"code_interpreter", "shell"}) or 1
+    return max(1, len(ids)) * -(-asked // kinds)
 
 
 def images(body: Json, call: Call) -> int | None:

@@ -20,6 +20,10 @@ from paig_gateway.pricing.model_limits import bare_name
 ANY_IMAGE = 50_000
 """Tokens of an image if no rule is known: gpt-4o-mini's eight tiles are 48,169, the most of any known rule."""
 
+ANY_TILE, ANY_PATCH = 4_096, 14
+"""Where no rule is known, an image has no more tokens than one tile that it may be scaled up to (Llama 3.2's have
+1,601, Nova's about 2,600), and one for each patch of so many pixels; no open model has smaller patches."""
+
 ImageRule = Callable[[MediaItem], int]
 
 SLACK = 16
@@ -106,7 +110,14 @@ def _image_rule(model: str) -> ImageRule | None:
 def image_tokens(item: MediaItem, model: str) -> int:
     """The most tokens of an image at a model."""
     rule = _image_rule(model)
-    return ANY_IMAGE if rule is None else rule(item) + SLACK
+    return (any_image if rule is None else rule)(item) + SLACK
+
+
+def any_image(item: MediaItem) -> int:
+    """The most tokens of an image at a model whose rule is not known."""
+    if item.width is None or item.height is None:
+        return ANY_IMAGE
+    return min(ANY_IMAGE, ANY_TILE + math.ceil(item.width / ANY_PATCH) * math.ceil(item.height / ANY_PATCH))
 
 
 def audio_seconds(item: MediaItem) -> float:

@@ -183,7 +183,12 @@ def bound_factor(source: str, model: str, asked: Modifiers) -> Decimal:
         model: The model's name.
         asked: The modifiers that the request and the address name; `auto` may become any value.
     """
-    return prod((_largest(name, value, source, model.lower()) for name, value in asked.items()), start=Decimal(1))
+    stated = {**UNSAID, **asked}
+    return prod((_largest(name, value, source, model.lower()) for name, value in stated.items()), start=Decimal(1))
+
+
+UNSAID: Modifiers = {"inference_geo": "auto"}
+"""What an account may set where a request does not say: Anthropic's workspaces have a default region."""
 
 
 def _largest(name: str, value: str, source: str, model: str) -> Decimal:

@@ -64,8 +64,9 @@ RATES: tuple[Rate, ...] = (
     _rate("rerank_searches", "cohere|azure", "0.002", "[L] 2026-11", r"rerank(?!-v5)"),
     _rate("rerank_searches", "aws", "0.001", "[L, D] 2026-11", r"amazon\.rerank"),
     _rate("rerank_searches", "aws", "0.002", "[L, D] 2026-11", r"cohere\.rerank"),
-    _rate("code_interpreter", "openai", "0.03", "[L] 2026-11: a container of the smallest size"),
-    _rate("code_interpreter", "azure", "0.033", "[L] 2026-11: a session"),
+    # Larger containers cost in proportion to their memory.
+    _rate("code_interpreter", "openai", "0.03", "[L] 2026-11: a container, for each gigabyte of its memory"),
+    _rate("code_interpreter", "azure", "0.033", "[L] 2026-11: a session, for each gigabyte of its memory"),
     _rate("guardrail_text_units", "aws", "0.00015", "[L] 2026-11"),
     _rate("guardrail_filter_units", "aws", "0.0001", "[L] 2026-11"),
     _rate("guardrail_reasoning_units", "aws", "0.00017", "[L] 2026-11"),

@@ -342,8 +342,8 @@ UNITS: tuple[Unit, ...] = (
     Unit(
         "code_interpreter",
         _RESPONSES,
-        "different `container_id`s of `output[]` of type `code_interpreter_call` and `shell_call`: the answer does not "
-        "say whether a container is a new session",
+        "different `container_id`s of `output[]` of type `code_interpreter_call` and `shell_call`, times the gigabytes "
+        "of the request's `memory_limit`: the answer does not say whether a container is a new session",
         counts.containers,
         complete=False,
     ),

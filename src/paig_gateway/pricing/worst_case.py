@@ -117,7 +117,7 @@ def worst_case(
     return WorstCase(
         input_tokens=min(stated, whole),
         output_tokens=(most * call.answers if asked is None else min(asked, max(most, window) * call.answers))
-        + call.predicted,
+        + call.extra_output,
         media_tokens=min(stated, whole) if unbounded and call.media_in else min(media, whole),
         cache_write=call.cache_write,
         media_out=call.media_out,
@@ -341,6 +341,7 @@ class BoundFormula:
         at: The time of the request.
         tier: The requested service tier, else the account's own.
         batch: Whether the request is a line of a batch.
+        heeds: The only member of `Call.maxima` that bounds the output; empty where none does, None where each does.
         hidden: Tokens that the provider may add to a prompt.
         factor: The largest factor on the price: regions, data residency.
         rate_of: US dollars for one of a unit that is not the price book's, or None.
@@ -356,6 +357,7 @@ class BoundFormula:
     instead: tuple[tuple[str, Price | None], ...] = ()
     besides: tuple[tuple[ModelCall, Price | None], ...] = ()
     batch: bool = False
+    heeds: str | None = None
     _known: dict[tuple[str, int], tuple[int, DearestRates | None]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -368,6 +370,7 @@ class BoundFormula:
         Raises:
             Unbounded: See `ceiling`.
         """
+        call = self._heeded(call)
         worst, money = self._of(call, self.model, self.price)
         tokens = worst.input_tokens + worst.output_tokens
         for name, price in self.instead:
@@ -375,7 +378,7 @@ class BoundFormula:
             money = max(money, own)
             tokens = max(tokens, other.input_tokens + other.output_tokens)
         for extra, price in self.besides:
-            work = replace(call, output_tokens=extra.output_tokens, predicted=0, units={}, searches=0)
+            work = replace(call, output_tokens=extra.output_tokens, extra_output=0, units={}, searches=0)
             other, own = self._of(work, extra.model, price)
             money += own * extra.times
             tokens += (other.input_tokens + other.output_tokens) * extra.times
@@ -384,7 +387,15 @@ class BoundFormula:
 
     def worst(self, call: Call) -> WorstCase:
         """The most that `call` could use at the requested model."""
+        call = self._heeded(call)
         return worst_case(call, self.model, self.price, self.at, self.hidden, self._rates(self.model, self.price)[0])
+
+    def ignores_maximum(self, call: Call) -> bool:
+        """Whether the provider heeds none of the members in which `call` states its output maximum."""
+        return self.heeds is not None and bool(call.maxima) and self.heeds not in call.maxima
+
+    def _heeded(self, call: Call) -> Call:
+        return replace(call, output_tokens=None) if self.ignores_maximum(call) else call
 
     def _of(self, call: Call, model: str, price: Price | None) -> tuple[WorstCase, int]:
         window, rates = self._rates(model, price)

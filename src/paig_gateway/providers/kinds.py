@@ -47,6 +47,8 @@ class ProviderKind:
         maximum: By format: the member of a request that holds the output maximum (levels separated by dots), if it is
             not the usual one (`USUAL_MAXIMUM`); empty if no member bounds all output that it bills.
         reasoning_maximum: The same for models that reason before they answer.
+        both_maxima: Whether its chat heeds OpenAI's older name of the maximum, `max_tokens`, as well as the newer one,
+            `max_completion_tokens`; others heed the one in the column `maximum` alone.
         states_cost: Whether its answers state its own charge.
         reports_usage: Whether it states the usage of every complete answer; false for servers that may run any
             software.
@@ -68,6 +70,7 @@ class ProviderKind:
     asks_usage: bool = True
     maximum: Mapping[str, str] = field(default_factory=dict)
     reasoning_maximum: Mapping[str, str] = field(default_factory=dict)
+    both_maxima: bool = False
     states_cost: bool = False
     reports_usage: bool = True
     hidden_tokens: int = 0
@@ -82,8 +85,19 @@ class ProviderKind:
             format_name: The API format.
             reasoning: Whether the model may reason before it answers.
         """
-        special = self.reasoning_maximum.get(format_name) if reasoning else None
-        return special or self.maximum.get(format_name, USUAL_MAXIMUM.get(format_name, "")) or None
+        usual = self.maximum.get(format_name, USUAL_MAXIMUM.get(format_name, ""))
+        return (self.reasoning_maximum.get(format_name, usual) if reasoning else usual) or None
+
+    def heeds(self, format_name: str, *, reasoning: bool) -> str | None:
+        """The only member of a chat that bounds its output; empty where none does, None where either name does.
+
+        Args:
+            format_name: The API format.
+            reasoning: Whether the model may reason before it answers.
+        """
+        if format_name != "openai-chat" or self.both_maxima:
+            return None
+        return self.maximum_field(format_name, reasoning=reasoning) or ""
 
 
 USUAL_MAXIMUM: Mapping[str, str] = {
@@ -108,7 +122,7 @@ _COMPLETION: Mapping[str, str] = {"openai-chat": "max_completion_tokens"}
 _UNBOUNDED: Mapping[str, str] = {"openai-chat": ""}
 
 _ROWS = (
-    ProviderKind("openai", "https://api.openai.com/v1", price_provider="openai", maximum=_COMPLETION),
+    ProviderKind("openai", "https://api.openai.com/v1", price_provider="openai", maximum=_COMPLETION, both_maxima=True),
     ProviderKind(
         "anthropic",
         "https://api.anthropic.com",
@@ -127,6 +141,7 @@ _ROWS = (
         speaks=frozenset({"openai", "google"}),
         adapters={"anthropic": VERTEX},
         price_provider="google",
+        both_maxima=True,
         settings=("project", "location", "token_url"),
         defaults={"location": "global"},
     ),
@@ -138,9 +153,15 @@ _ROWS = (
         google_query=True,
         speaks=frozenset({"openai", "google"}),
         price_provider="google",
+        both_maxima=True,
     ),
     ProviderKind(
-        "groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False, maximum=_COMPLETION
+        "groq",
+        "https://api.groq.com/openai/v1",
+        price_provider="groq",
+        asks_usage=False,
+        maximum=_COMPLETION,
+        both_maxima=True,
     ),
     ProviderKind(
         "bedrock",
@@ -151,6 +172,7 @@ _ROWS = (
         adapters={"anthropic": BEDROCK},
         path_decides=True,
         price_provider="aws",
+        both_maxima=True,
         settings=("region",),
         defaults={"region": "us-east-1"},
     ),
@@ -161,6 +183,7 @@ _ROWS = (
         path=versioned("/openai/v1", "/v1"),
         speaks=_BOTH,
         price_provider="aws",
+        both_maxima=True,
         settings=("region",),
         defaults={"region": "us-east-1"},
     ),
@@ -173,6 +196,7 @@ _ROWS = (
         price_provider="azure",
         # Mistral's models at Azure accept only the older name.
         reasoning_maximum=_COMPLETION,
+        both_maxima=True,
         settings=("api_version",),
     ),
     ProviderKind(
@@ -210,6 +234,7 @@ _ROWS = (
         price_provider="x-ai",
         states_cost=True,
         maximum=_COMPLETION,
+        both_maxima=True,
         hidden_tokens=1024,
     ),
     ProviderKind(
@@ -219,13 +244,15 @@ _ROWS = (
         speaks=_BOTH,
         price_provider="deepseek",
     ),
-    ProviderKind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION),
+    ProviderKind(
+        "cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION, both_maxima=True
+    ),
     ProviderKind(
         "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
     ),
     ProviderKind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
     ProviderKind("crusoe", "https://api.inference.crusoecloud.com/v1"),
-    ProviderKind("snowflake", None, speaks=_BOTH, path=fixed("/api/v2/cortex/v1", "/v1")),
+    ProviderKind("snowflake", None, speaks=_BOTH, path=fixed("/api/v2/cortex/v1", "/v1"), both_maxima=True),
     ProviderKind(
         "zai",
         "https://api.z.ai/api/paas/v4",
@@ -238,6 +265,7 @@ _ROWS = (
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
         path=fixed("/inference/v1", "/v1"),
+        both_maxima=True,
         speaks=_BOTH,
         price_provider="fireworks",
     ),
@@ -246,7 +274,8 @@ _ROWS = (
         "https://api.perplexity.ai",
         price_provider="perplexity",
         states_cost=True,
-        maximum=_UNBOUNDED,
+        # Of the others, `max_tokens` bounds the output.
+        reasoning_maximum=_UNBOUNDED,
     ),
     ProviderKind(
         "moonshot",
@@ -271,12 +300,20 @@ _ROWS = (
         require_price=False,
         reports_usage=False,
     ),
-    ProviderKind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False, reports_usage=False),
+    ProviderKind(
+        "vllm",
+        "http://localhost:8000/v1",
+        speaks=_BOTH,
+        require_price=False,
+        reports_usage=False,
+        both_maxima=True,
+    ),
     ProviderKind(
         "openai-compatible",
         None,
         speaks=_BOTH,
         path=compatible,
+        both_maxima=True,
         require_price=False,
         states_cost=True,
         reports_usage=False,

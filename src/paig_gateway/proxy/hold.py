@@ -120,10 +120,10 @@ class Fitting:
         order = [candidate for candidate in full.order if _field(candidate, name)]
         if not order or call.repeats > 1 or not exchange.fmt.metered:
             return None
-        sample = set_maximum(exchange.plain, name, _field(order[0], name) or "", FLOOR)
+        sample = _set(exchange, order[0], FLOOR)
         if sample is None:
             return None
-        stated = call.output_tokens is not None
+        stated = call.output_tokens is not None and not all(one.bound.ignores_maximum(call) for one in order)
         mode = tightness(exchange)
         known = [_limits(candidate) for candidate in order]
         floor = max(least_output(call.thinking, limits.reasoning) for limits in known)
@@ -131,8 +131,8 @@ class Fitting:
             limits.output or limits.most or candidate.worst.output_tokens // call.answers
             for candidate, limits in zip(order, known, strict=True)
         )
-        if call.output_tokens is not None:
-            most = call.output_tokens // call.answers
+        if stated:
+            most = (call.output_tokens or 0) // call.answers
         return cls(
             full,
             order,
@@ -168,13 +168,14 @@ class Fitting:
 
     def _need(self, maximum: int, longer: int = 0) -> HoldSize:
         call = self.full.exchange.call
-        smaller = replace(call, output_tokens=maximum * call.answers, input_tokens=call.input_tokens + longer)
+        text = call.input_tokens + longer
+        smaller = replace(call, output_tokens=maximum * call.answers, maxima=(), input_tokens=text)
         holds = [candidate.bound.hold(smaller) for candidate in self.counted]
         return HoldSize(max(found.money for found in holds), max(found.tokens for found in holds))
 
     def _held(self, maximum: int) -> Held:
         exchange = self.full.exchange
-        call = replace(exchange.call, output_tokens=maximum * exchange.call.answers)
+        call = replace(exchange.call, output_tokens=maximum * exchange.call.answers, maxima=())
         order: list[Candidate] = []
         for candidate in self.order:
             found = candidate.bound.hold(call)
@@ -198,14 +199,19 @@ def with_maximum(exchange: Exchange, candidate: Candidate) -> tuple[Exchange, st
     """The request for one candidate with the output maximum that the gateway sets, and the field that holds it."""
     if exchange.maximum is None:
         return exchange, None
-    field = _field(candidate, exchange.fmt.name)
-    changed = set_maximum(exchange.plain, exchange.fmt.name, field or "", exchange.maximum)
+    changed = _set(exchange, candidate, exchange.maximum)
     if changed is None:
         raise AssertionError("a request was fitted that has no place for an output maximum")
     body, places = changed
     headers = [header for header in exchange.headers if header[0] != b"content-encoding"]
     fitted = ",".join(f"{place}={exchange.maximum}" for place in places.split(","))
     return replace(exchange, body=body, plain=body, headers=headers), fitted
+
+
+def _set(exchange: Exchange, candidate: Candidate, most: int) -> tuple[bytes, str] | None:
+    name = exchange.fmt.name
+    alone = candidate.bound.heeds is not None
+    return set_maximum(exchange.plain, name, _field(candidate, name) or "", most, alone=alone)
 
 
 def _field(candidate: Candidate, format_name: str) -> str | None:

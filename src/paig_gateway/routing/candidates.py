@@ -13,6 +13,7 @@ from itertools import groupby
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import ActiveProvider, ActiveRoute, Chance, Credential, Member, by_luck, by_session, even
 from paig_gateway.formats.base import Call, Format
+from paig_gateway.pricing.model_limits import model_limits
 from paig_gateway.pricing.modifiers import IN_BATCH, bound_factor
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
 from paig_gateway.pricing.price import Price
@@ -259,6 +260,7 @@ def _plan(
         instead=tuple(others),
         besides=tuple(besides),
         batch=IN_BATCH.items() <= call.modifiers.items(),
+        heeds=kind.heeds(fmt.name, reasoning=model_limits(model, price.provider_id if price else "").reasoning),
     )
     return MemberPlan(member, model, price_lookup, price, bound, refused)
 

@@ -63,3 +63,17 @@ def test_the_maximum_goes_where_it_is_heeded(fmt: str, field: str, body: bytes, 
 )
 def test_what_no_known_member_bounds_is_left_alone(fmt: str, body: bytes) -> None:
     assert set_maximum(body, fmt, "max_tokens", 9) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "after"),
+    [
+        (b'{"max_completion_tokens":5}', b'{"max_tokens":9,"max_completion_tokens":5}'),
+        (b'{"max_completion_tokens":5,"max_tokens":6}', b'{"max_completion_tokens":9,"max_tokens":9}'),
+    ],
+)
+def test_a_member_that_is_not_heeded_does_not_stand_in(body: bytes, after: bytes) -> None:
+    """DeepSeek ignores `max_completion_tokens`: a maximum that only it states would bound nothing."""
+    changed = set_maximum(body, "openai-chat", "max_tokens", 9, alone=True)
+    assert changed is not None
+    assert changed[0] == after

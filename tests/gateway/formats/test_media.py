@@ -48,22 +48,10 @@ def test_an_image_says_its_width_and_height(data: bytes, size: tuple[int, int] |
     assert (item.width, item.height) == (size or (None, None))
 
 
-def wave(seconds: float, *, rate: int = 16_000, channels: int = 1, bits: int = 16, encoding: int = 1) -> bytes:
-    data = b"\0" * int(seconds * rate * channels * bits // 8)
-    head = struct.pack("<HHIIHH", encoding, channels, rate, 1, channels * bits // 8, bits)
-    return b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 16) + head + b"data\0\0\0\0" + data
-
-
-def test_a_wave_is_as_long_as_its_bytes_whatever_its_head_claims() -> None:
-    sound = wave(3)
-    assert media.audio(sound, len(sound)).seconds == pytest.approx(3, abs=0.01)
-    assert media.audio(wave(1, encoding=2), 100).seconds is None
-
-
 @pytest.mark.parametrize("head", [b"fLaC", b"OggS", b"\x1aE\xdf\xa3", b"\0\0\0\x20ftypM4A "])
 def test_containers_in_which_silence_takes_no_room_are_dense(head: bytes) -> None:
-    assert media.audio(head + b"\0" * 100, 112).dense
-    assert not media.audio(b"ID3\4" + b"\0" * 100, 104).dense
+    assert media.audio(lambda offset, most: (head + b"\0" * 100)[offset : offset + most], 112).dense
+    assert not media.audio(lambda offset, most: (b"ID3\4" + b"\0" * 100)[offset : offset + most], 104).dense
 
 
 def document(*streams: bytes, pages: int = 1) -> bytes:

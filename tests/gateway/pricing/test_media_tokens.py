@@ -33,7 +33,9 @@ def test_an_image_of_unknown_size_is_the_largest() -> None:
     assert image_tokens(MediaItem("image"), "gpt-4o") == 85 + 8 * 170 + SLACK
     assert image_tokens(MediaItem("image", detail="low"), "gpt-4o") == 85 + SLACK
     assert image_tokens(MediaItem("image"), "claude-opus-5") == 4784 + SLACK
-    assert image_tokens(MediaItem("image", width=1, height=1), "some-model") == ANY_IMAGE
+    assert image_tokens(MediaItem("image"), "some-model") == ANY_IMAGE + SLACK
+    assert image_tokens(MediaItem("image", width=64, height=64), "some-model") == 4_096 + 25 + SLACK
+    assert image_tokens(MediaItem("image", width=9_000, height=9_000), "some-model") == ANY_IMAGE + SLACK
 
 
 def test_a_second_of_sound_is_not_a_context_window() -> None:

@@ -57,7 +57,7 @@ CALLS = st.builds(
     unbounded_input=st.booleans(),
     cache_write=st.just(True),
     searches=st.integers(0, 5),
-    predicted=st.integers(0, 1_000),
+    extra_output=st.integers(0, 1_000),
 )
 
 

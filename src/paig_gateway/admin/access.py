@@ -219,7 +219,7 @@ def csrf_proof(vault: Vault, identity: AdminIdentity) -> str:
 def check_page(connection: HTTPConnection, identity: AdminIdentity, vault: Vault) -> None:
     """Refuse a change by a browser's session unless one of the gateway's own pages makes it.
 
-    The cookie alone proves little: browsers send it to every port of the host, also with requests from other pages.
+    The cookie alone proves little: browsers send it to every port of the host, and with requests of other pages too.
 
     Raises:
         ProblemError: `forbidden`.

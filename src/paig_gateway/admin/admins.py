@@ -227,7 +227,7 @@ def _check_new_token(principal: AdminIdentity, owner: Admin, spec: TokenSpec) ->
 
 
 def _may_grant(principal: AdminIdentity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
-    """Whether the principal may do all that the grants, within the scopes, allow."""
+    """Whether the principal itself has every permission that the grants give within the scopes."""
     ids = {name: id for id, name in principal.names.items()}
     by_id = [(grant.role, ids.get(grant.project, grant.project) if grant.project else None) for grant in grants]
     return principal.may_all_of(AdminIdentity("", "", *effective_permissions(by_id, scopes)))

@@ -210,7 +210,7 @@ class EventFeed:
                 await asyncio.sleep(0 if busy else POLL_SECONDS)
 
     async def _pass_on(self) -> bool:
-        """Send new events to every listener; returns whether there may be more."""
+        """Send new events to every listener, and return whether there may be more."""
         async with self._lock:
             if self._place is None:
                 return False
@@ -226,7 +226,7 @@ class EventFeed:
             listener.end()
 
     def _last(self) -> FeedPosition:
-        """The place of what happened last."""
+        """The position after everything that has happened."""
         changes = self._catalog.audit(limit=1)
         change = changes[0].id if changes else ""
         return FeedPosition(*reports.last_finished(self._engine), change, health_rows.last_change(self._engine))

@@ -71,7 +71,7 @@ def keep_holder(
 
 
 def read_holder(services: AdminServices, request: Request) -> HolderCookie | None:
-    """What a browser has shown; None if it is nothing, or not of use any more."""
+    """What a browser has shown; None without a valid cookie."""
     try:
         cookie = services.site.cookie(request, HOLDER)
         note = json.loads(services.catalog.secrets.vault.open(cookie.encode(), PURPOSE)) if cookie else None

@@ -46,7 +46,7 @@ class RefusedRequests:
             raise slowed("token", wait)
 
     async def note(self, request: HTTPConnection, error: ProblemError) -> ProblemError:
-        """Count a refusal; what to answer: the refusal itself, or that there are too many."""
+        """Count a refusal, and return what to answer: the refusal itself, or that there are too many."""
         kind: AttemptKind
         if error.code in _WRONG_TOKEN:
             kind = "token"

@@ -106,7 +106,7 @@ def _rate_of(prices: PriceSources, source: str, model: str, provider: str, at: d
 
 
 def _read(identity: str) -> tuple[str, str, Modifiers | None]:
-    """A price's identity taken apart; see `Price.identity`."""
+    """The parts of a price's identity; see `Price.identity`."""
     price, *context = identity.split(";")
     source, _, model = price.partition("/")
     return source, model, dict(part.split("=", 1) for part in context) or None

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 async def _nothing() -> None:
-    """Where no traffic is served, no loops are seen."""
+    """Stands in for the detection of loops where no traffic is served."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def session_routes(services: AdminServices) -> APIRouter:
     """The endpoints below `sessions`."""
 
     async def recorded() -> None:
-        """Let a client that has read its answer find its row: what this process settles is written first."""
+        """Write what this process still has to settle, so that a client finds the row of an answer that it has read."""
         await services.ledger.flush()
         await services.note_loops()
 

@@ -49,7 +49,7 @@ class Site:
         response.delete_cookie(self._name(connection, name), **self._attributes(connection, name))
 
     def _name(self, connection: HTTPConnection, name: str) -> str:
-        """Over HTTPS, a name for which browsers accept cookies only from exactly this host."""
+        """The cookie's name in the browser; over HTTPS one that browsers accept from exactly this host only."""
         return f"__Host-{name}" if self._secure(connection) else name
 
     def _secure(self, connection: HTTPConnection) -> bool:
@@ -65,7 +65,7 @@ class Site:
 
 
 def is_own_page(connection: HTTPConnection) -> bool:
-    """Whether one of our own pages has sent a request, as its browser says; other ports of the host are others."""
+    """Whether one of our own pages sent a request, as its browser says; other ports of the host do not count."""
     return connection.headers.getlist("sec-fetch-site") == ["same-origin"]
 
 

@@ -25,7 +25,7 @@ _STATED = re.compile(r'^(down_)?revision\b[^=\n]*=\s*["\'](\w+)["\']', re.MULTIL
 
 @lru_cache
 def newest() -> str | None:
-    """The revision that no other one follows; None where Alembic must say which that is."""
+    """The newest revision; None if the files do not name exactly one, so that Alembic must find it."""
     own: set[str] = set()
     followed: set[str] = set()
     for path in _VERSIONS.glob("[0-9]*.py"):

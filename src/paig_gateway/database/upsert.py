@@ -9,7 +9,7 @@ from sqlalchemy.dialects import sqlite
 
 
 def insert_into(connection: Connection, table: Any) -> sqlite.Insert:
-    """An insertion that may say what happens to a row that is there already; both dialects call that the same."""
+    """An insertion that can say what happens if its row exists already; both dialects share its methods."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # slow to import, and not needed with SQLite

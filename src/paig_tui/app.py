@@ -42,6 +42,8 @@ FLUSH = 0.25
 """Seconds between two drawings."""
 SHOWN, SHOWN_LONGER = 6.0, 12.0
 """Seconds that a message stays, and one that says what went wrong."""
+PATIENCE = 2.0
+"""Seconds that a change may take before a message says that it is not done yet."""
 MOST_SAID = 3
 """Messages that are shown at once; of more, the oldest goes."""
 
@@ -257,12 +259,22 @@ class PaigApp(App[None]):
             undo: How to undo it.
         """
         try:
-            done = await work
+            done = await self._watched(work)
         except AdminError as error:
             self.notify(str(error), title="Not done", severity="error", timeout=10)
             return None
         self.changed(said, undo)
         return done
+
+    async def _watched(self, work: Awaitable[T]) -> T:
+        """Await a change; a message says that it is not done yet, if it takes long."""
+        waiting = Said("Waiting for the gateway: it is not done yet.", "information", SHOWN_LONGER)
+        patience = self.set_timer(PATIENCE, lambda: self.said.append(waiting))
+        try:
+            return await work
+        finally:
+            patience.stop()
+            self.said = [one for one in self.said if one is not waiting]
 
     def changed(self, said: str, undo: Undo | None = None) -> None:
         """Show that something was changed, remember how to undo it, and fetch again."""

@@ -113,6 +113,8 @@ OBJECTS = {
     "sessions": "Session",
 }  # fmt: skip
 """What the palette finds by name: the part of the state, and the word for one of its objects."""
+MOST_SCORE = 1000.0
+"""More than a command can score."""
 MOST_OBJECTS = 30
 """Objects that the palette offers at once."""
 
@@ -176,13 +178,16 @@ class PaletteProvider(Provider):
 
     async def search(self, query: str) -> Hits:
         """The commands and objects that match the query."""
-        matcher = self.matcher(query)
+        matcher, words = self.matcher(query), query.casefold().split()
         for command, text in self._all():
             if (score := matcher.match(f"{text} {command.key}")) > 0:
+                if not all(word in text.casefold() for word in words):
+                    score /= MOST_SCORE  # its letters are scattered over the text: below whatever has the name
                 shown = self._shown(command, matcher.highlight(text))
                 yield Hit(score, shown, partial(run, cast("PaigApp", self.app), command), text=text)
         app = cast("PaigApp", self.app)
         for part, name in objects(app, query):
             text = f"{OBJECTS[part]} {safe(name)}"
             shown = Content.assemble(fitted(Content.styled("go to", MUTED), 9), plain(text))
-            yield Hit(2.0, shown, partial(go_to, app, part, name), text=text)
+            whole = name.casefold() == query.casefold().strip()
+            yield Hit(MOST_SCORE if whole else 2.0, shown, partial(go_to, app, part, name), text=text)

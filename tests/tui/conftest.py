@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import textual._wait
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from paig_client.admin import AsyncAdminClient
 from paig_gateway.simulator.serve import running_simulator
@@ -114,7 +115,8 @@ class Hand:
 
     def _row(self, name: str) -> FieldRow | None:
         rows = self.app.screen.query(FieldRow)
-        return next((row for row in rows if row.field.name in (name, f"limits.{name}", f"timeouts.{name}")), None)
+        names = (name, f"limits.{name}", f"timeouts.{name}")
+        return next((row for row in rows if row.field.name in names and row.query(Input)), None)
 
 
 @asynccontextmanager

@@ -102,6 +102,17 @@ async def test_help_is_searched_and_the_palette_runs(world: World) -> None:
         await hand.sees("new key", "$ per day")
 
 
+async def test_the_palette_offers_a_name_before_scattered_letters() -> None:
+    """`eval` names a key; in "Every limit, named limits, raises" its letters only follow one another somewhere."""
+    app = PaigApp(Still(), clock=lambda: NOW)
+    async with app.run_test(size=(100, 30)) as pilot:
+        hand = Hand(app, pilot)
+        await hand.sees("● live")
+        await hand.press("colon", *"eval")
+        text = await hand.sees("Key eval-batch", "Limits: Every limit")
+        assert text.index("Key eval-batch") < text.index("Limits: Every limit")
+
+
 async def test_a_theme_is_chosen(world: World) -> None:
     """`T` lists the themes; the one chosen is there at once."""
     async with at(world) as hand:

@@ -15,6 +15,9 @@ NOT_TRIED = "not_tried"
 SWITCHED, UNUSED = 101, "not-dispatched"
 """The status of a WebSocket's turns, and the error of one that was held and never began."""
 
+WAITS, ENDLESS = "Wait until the limit resets", "The limit does not reset"
+"""The start of what to do about a limit with an end of its window, and about one without."""
+
 EXPLAINED: Mapping[str, tuple[str, str]] = {
     "missing-key": (
         "No key came with the request.",
@@ -49,7 +52,7 @@ EXPLAINED: Mapping[str, tuple[str, str]] = {
     ),
     "limit-exceeded": (
         "A spending limit had no room for it.",
-        "Wait until the limit resets, send a smaller request, or ask for more: paig limits ask.",
+        f"{WAITS}, send a smaller request, or ask for more: paig limits ask.",
     ),
     "limit-too-small": (
         "It can never fit a limit: its worst case is larger than the whole amount.",
@@ -126,7 +129,10 @@ def next_step(error: str | None, status: int | None, details: Mapping[str, Any] 
     if error is not None:
         _, step = EXPLAINED.get(error, ("", "Look at the log of the gateway."))
         known = details or {}
-        fits = would_help(known) if known.get("lower_to") is not None else None
+        if known.get("owner") is not None and known.get("resets_at", "") is None:
+            step = step.replace(f"{WAITS}, send", f"{ENDLESS}: send")
+        told = str(known.get("lower_to")) in str(known.get("message", ""))
+        fits = would_help(known) if known.get("lower_to") is not None and not told else None
         return f"It would pass with {fits}. {step}" if fits else step
     if (status or 0) < 400:
         return ""

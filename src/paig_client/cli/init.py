@@ -93,7 +93,7 @@ def import_litellm(
         draft = from_litellm(yaml.safe_load(text))
         if dump is not None:
             source = dump
-            spent = add_owners_and_keys(draft, tables_of(text_of(dump).splitlines()), datetime.now(UTC))
+            spent = add_owners_and_keys(draft, tables_of(text_of(dump).split("\n")), datetime.now(UTC))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         say(f"paig: {file}:{line}: is not valid YAML: {error.problem}")

@@ -56,6 +56,7 @@ def list_limits(
     kind, name = _parsed(owner, "--of") if owner else ("", "")
     with listing.connected() as admin:
         found = [limit for limit in admin.limits() if kind in ("", limit.owner_kind) and name in ("", limit.owner)]
+        found.sort(key=lambda limit: (OWNERS.index(limit.owner_kind), limit.owner, limit.member or "", limit.unit))
         trends = {} if listing.csv else _trends(admin, {limit.owner_kind for limit in found if limit.unit == "usd"})
 
     def days(limit: LimitStatus) -> list[Decimal]:

@@ -71,7 +71,7 @@ def print_limits(limits: Sequence[LimitStatus]) -> None:
 
 def _row(limit: LimitStatus) -> list[str]:
     amounts = [
-        usd(value) if limit.unit == "usd" else Cell(f"{value:f}", value)
+        usd(value) if limit.unit == "usd" else Cell(f"{value:,f}", value)
         for value in (limit.amount, limit.spent, limit.held, limit.left)
     ]
     window = limit.window if limit.unit == "usd" else f"{limit.unit}/{limit.window}"

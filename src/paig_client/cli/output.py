@@ -22,6 +22,8 @@ PIPE_COLUMNS = 200
 """Width of tables that do not go to a terminal."""
 NARROW = 110
 """Columns below which bars are short."""
+FOLDED = 36
+"""Columns that a text is folded to before another column is left out; in wide terminals, a third of all."""
 MIN_CUT = 8
 """Columns below which a text is folded rather than cut."""
 _PAD = "\ue000"
@@ -189,8 +191,12 @@ def print_table(
             _align(cells, number)
     longest = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     shown = [number for number, length in enumerate(longest) if length]
+    needed = [
+        max(length if name in flush else min(length, max(FOLDED, width() // 3)), cell_len(name))
+        for name, length in zip(columns, longest, strict=True)
+    ]
     for name in spare:
-        if sum(max(longest[number], cell_len(columns[number])) + 2 for number in shown) - 2 > width():
+        if sum(needed[number] + 2 for number in shown) - 2 > width():
             shown = [number for number in shown if columns[number] != name]
     if cut and narrow():
         last = list(columns).index(cut)

@@ -57,6 +57,8 @@ PAUSE = 1.0
 """Seconds before a broken stream of events is opened again."""
 TIMEOUT_SECONDS = 60.0
 """Seconds that a gateway may be away before `paig tail` gives up."""
+LINE = 120
+"""Columns from which the names in a line of `paig tail` get more room."""
 SEARCHED, PAGE = 2000, 200
 """How many requests `paig tail` looks back through for those that are wanted, and how many it reads at once."""
 COUNTS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
@@ -357,18 +359,26 @@ def _await(admin: AdminClient) -> None:
 
 
 def _line(row: Request) -> str:
-    """A request as one line; on a narrow terminal without the provider, and the model's name cut to what is left."""
+    """A request as one line, in columns; names that are too long for theirs are cut, unless it goes into a pipe.
+
+    On a narrow terminal it has no provider, and an error stands in place of a cost of nothing.
+    """
     mark = {"exact": "", "estimated": "~", "ceiling": "≤", "unknown": "?"}.get(row.certainty or "", "")
     head = f"{row.time.astimezone():%H:%M:%S}  {row.status or '–':>4}"
-    end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15}"
-    end += "" if narrow() else f" {dear(row.cost) or ' '}"
-    end += f"  {row.error}" if row.error else ""
-    if row.error and (why := in_short(row)) and not narrow():
-        end += f" ({why})"
+    took, cost = f"{milliseconds(row.ms_total):>7}", f"{mark + aligned(row.cost):>15}"
     if narrow():
-        key, room = _cut(row.key, 12), width() - len(head) - len(end) - 12 - 6
-        return plain(f"{head}  {key}  {_cut(row.model, max(room, 8))}  {end}")
-    names = (_padded(row.key, 16), _padded(row.model, 28), _padded(row.provider or "–", 12))
+        error, room = row.error or "", width() - len(head) - len(took) - len(cost) - 12 - 8
+        last = error if error and not row.cost else f"{cost}  {error}".rstrip()
+        room -= len(last) - len(cost) if len(last) > len(cost) else 0
+        return plain("  ".join((head, _cut(row.key, 12), _cut(row.model, max(8, room)), took, last)))
+    more = max(0, width() - LINE)
+    rooms = (16 + more * 2 // 5, 28 + more * 2 // 5, 12)
+    fit = _cut if console().is_terminal else _padded
+    names = tuple(fit(name, room) for name, room in zip((row.key, row.model, row.provider or "–"), rooms, strict=True))
+    end = f"{took}  {cost} {dear(row.cost) or ' '}"
+    end += f"  {row.error}" if row.error else ""
+    if row.error and (why := in_short(row)):
+        end += f" ({why})"
     return plain("  ".join((head, *names, end)))
 
 
@@ -382,7 +392,8 @@ def _painted(line: str, row: Request) -> str:
     text.stylize("dim", 0, start)
     text.stylize(colour, start, start + 4)
     if row.error:
-        text.stylize("red" if wrong else "dim", len(line) - len(plain(row.error)))
+        at = line.rindex(plain(row.error))
+        text.stylize("red" if wrong else "dim", at, at + len(plain(row.error)))
     terminal = console()
     with terminal.capture() as captured:
         terminal.print(text, end="", soft_wrap=True)

@@ -135,7 +135,7 @@ def _row(one: Session) -> list[str]:
     lasted, *figures = _figures(one)
     stopped = f"■ stopped by {one.stopped_by}" if one.stopped_by else ""
     state = Cell(session_state(one) if narrow() or not stopped else stopped, stopped)
-    return [*names, when(one.began, short=narrow()), lasted, number(one.agents), *figures, usd(one.cost), state]
+    return [*names, when(one.began, short=narrow()), lasted, number(one.agents + 1), *figures, usd(one.cost), state]
 
 
 def _figures(of: SessionFigures) -> list[str]:

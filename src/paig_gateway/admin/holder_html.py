@@ -10,6 +10,7 @@ from decimal import Decimal
 from hashlib import sha256
 from html import escape
 from importlib import resources
+from itertools import groupby
 from urllib.parse import urlencode
 
 from paig_client.api.refusals import next_step, what_happened
@@ -176,7 +177,7 @@ def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
         kind = "full" if share >= 1 else "near" if share >= 0.8 else ""
         show = dollars if limit.unit == "usd" else _count
         owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
-        owner += "" if limit.member is None else f", {limit.member or 'none'}"
+        owner += "" if limit.member is None else f", {limit.member or 'all other requests'}"
         window = {"minute": f"{limit.unit} a minute", "total": "in all"}.get(limit.window, limit.window)
         yield f'<li><div class="row"><span><strong>{escape(window.capitalize())}</strong> '
         yield f'<span class="soft">{escape(owner)}</span></span>'
@@ -275,7 +276,8 @@ def _session(one: SessionTree) -> Bar:
 def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
     yield '<section class="wide" aria-labelledby="requests"><h2 id="requests">Latest requests</h2>'
     rows, explained = [], set()
-    for one in requests:
+    for same in _alike(requests):
+        one = same[0]
         failed = one.error is not None or (one.status or 0) >= 400
         state = "on its way" if one.state == "open" else str(one.status or "–")
         answer = escape(state)
@@ -284,6 +286,8 @@ def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
             step = "" if (one.error, one.status) in explained else next_step(one.error, one.status, one.refusal)
             explained.add((one.error, one.status))
             answer = f'<span class="bad">{answer}</span> {escape(what_happened(one.error, one.status, one.refusal))}'
+            if len(same) > 1:
+                answer += f'<span class="step">{len(same)} times, first at {_time(same[-1].time)}.</span>'
             answer += f'<span class="step">{escape(step)}</span>' if step else ""
         if one.failover:
             answer += f'<span class="step">{escape(one.failover)}</span>'
@@ -296,10 +300,22 @@ def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
             )
         )
     if rows:
-        yield _table(("Time", "Model", "Answer", "Cost"), rows, {3}, escaped=True)
+        yield _table(("Time", "Model", "Answer", "Cost"), rows, {3}, escaped=True, stacked=True)
     else:
         yield '<p class="soft">None yet.</p>'
     yield "</section>"
+
+
+def _alike(requests: Sequence[MyRequest]) -> Iterator[Sequence[MyRequest]]:
+    """Requests in their order; refusals of one kind that follow one another are together."""
+
+    def kind(one: MyRequest) -> tuple[object, ...]:
+        refusal = one.refusal or {}
+        return one.error, one.model, one.failover, *(refusal.get(name) for name in ("owner_kind", "owner", "window"))
+
+    for (error, *_), same in groupby(requests, kind):
+        found = [*same]
+        yield from [found] if error is not None else ([one] for one in found)
 
 
 def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
@@ -370,15 +386,32 @@ def _quoted(text: str) -> str:
     return '"' + safe.replace("\\" + PLACEHOLDER, PLACEHOLDER) + '"'
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int], *, escaped: bool = False) -> str:
+def _table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: set[int],
+    *,
+    escaped: bool = False,
+    stacked: bool = False,
+) -> str:
+    """A table; a stacked one has its cells below one another in a narrow window, and stays a table by its roles."""
+
+    def role(name: str) -> str:
+        return f' role="{name}"' if stacked else ""
+
     def cell(kind: str, place: int, text: str, more: str = "") -> str:
         look = ' class="n"' if place in numbers else ""
-        return f"<{kind}{look}{more}>{text if escaped or kind == 'th' else escape(text)}</{kind}>"
+        role_of = role("columnheader" if kind == "th" else "cell")
+        return f"<{kind}{look}{more}{role_of}>{text if escaped or kind == 'th' else escape(text)}</{kind}>"
 
     head = "".join(cell("th", place, escape(text), ' scope="col"') for place, text in enumerate(heads))
     lines = ("".join(cell("td", place, text) for place, text in enumerate(row)) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    row, group = f"<tr{role('row')}>", role("rowgroup")
+    body = "".join(f"{row}{line}</tr>" for line in lines)
+    whole = f"<thead{group}>{row}{head}</tr></thead><tbody{group}>{body}</tbody>"
+    if stacked:
+        return f'<table class="stacked" role="table">{whole}</table>'
+    return f'<div class="scroll" tabindex="0"><table>{whole}</table></div>'
 
 
 PRECISE = 6

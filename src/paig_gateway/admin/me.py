@@ -5,7 +5,7 @@ The gateway key itself is the credential; no admin token is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -98,11 +98,13 @@ def ask_of(services: AdminServices, caller: Caller, spec: AskSpec, now: datetime
 
 def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
     """What a key may see of itself."""
-    balances = balances_of(services.engine, (*caller.limits, *_own_named(caller), *_by_use(services, caller, now)), now)
+    latest = reports.list_requests(services.engine, Filter(key=caller.key_id), cursor=None, limit=LATEST).items
+    apart = any(row.session is None for row in latest)
+    named = (*_own_named(caller), *_by_use(services, caller, now, apart=apart))
+    balances = balances_of(services.engine, (*caller.limits, *named), now)
     midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
     own = Filter(key=caller.key_id, since=midnight)
     today = reports.usage(services.engine, [], own).items
-    latest = reports.list_requests(services.engine, Filter(key=caller.key_id), cursor=None, limit=LATEST).items
     return Me(
         key=caller.key,
         project=caller.project,
@@ -136,10 +138,17 @@ def _own_named(caller: Caller) -> Iterator[Limit]:
             yield from named.bind(subject)
 
 
-def _by_use(services: AdminServices, caller: Caller, now: datetime) -> Iterator[Limit]:
+def _by_use(services: AdminServices, caller: Caller, now: datetime, *, apart: bool) -> Iterator[Limit]:
     """The counters of named limits that the key's own requests of late count in: by model, provider, session or tag.
 
-    Only values that the key itself has used are looked up, so that it learns of no other key's.
+    Only values that the key itself has used are looked up, so that it learns of no other key's. Requests without a
+    session or a tag share one counter.
+
+    Args:
+        services: Where to look.
+        caller: The key.
+        now: The present.
+        apart: Whether the latest requests have some without a session.
     """
     of_key = Filter(key=caller.key_id, since=now - LATELY)
     for named in caller.named:
@@ -150,13 +159,24 @@ def _by_use(services: AdminServices, caller: Caller, now: datetime) -> Iterator[
             continue
         if per == "session":
             found = [one.session for one in list_sessions(services.engine, of_key, {}, limit=MEMBERS)]
+            found += [""] if apart else []
         else:
             totals = reports.usage(services.engine, [per], of_key, limit=MEMBERS).items
-            found = [value for one in totals if (value := one.group[per]) is not None]
+            shared = "" if per.startswith("tag:") else None
+            found = [value for one in totals if (value := one.group[per] or shared) is not None]
         for value in found:
             subject = _subject(caller, per, value)
-            if per not in named.match or MATCHES[per](subject, named.match[per]):
+            if _may_match(named.match, per, subject):
                 yield from named.bind(subject)
+
+
+def _may_match(match: Mapping[str, str], per: str, subject: Subject) -> bool:
+    """Whether a request may be bound of which only the member is known: nothing is known of its other tags."""
+    return all(
+        MATCHES[name](subject, wanted)
+        for name, wanted in match.items()
+        if per in (name, f"{name}:{wanted.partition('=')[0]}")
+    )
 
 
 def _subject(caller: Caller, per: str = "", value: str = "") -> Subject:
@@ -168,8 +188,8 @@ def _subject(caller: Caller, per: str = "", value: str = "") -> Subject:
         "",
         value if per == "provider" else None,
         (value if per == "model" else "",),
-        {per.removeprefix("tag:"): value} if per.startswith("tag:") else {},
-        value if per == "session" else None,
+        {per.removeprefix("tag:"): value} if per.startswith("tag:") and value else {},
+        (value or None) if per == "session" else None,
     )
 
 

@@ -195,7 +195,8 @@ def _described(limit: Limit) -> str:
     amount = f"${format_usd(limit.amount)}" if limit.unit == "usd" else f"{limit.amount} {limit.unit}"
     window = "per-minute" if limit.window == "minute" else limit.window
     if limit.owner_kind == "limit":
-        named = f" for '{limit.member}'" if limit.member else " for requests that name none"
+        lacking = "a " + (limit.per or "member").replace("tag:", "tag ")
+        named = f" for '{limit.member}'" if limit.member else f" for all requests without {lacking}"
         member = "" if limit.member is None else named
         return f"{window} limit '{limit.owner}' of {amount}{member}"
     owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} '{limit.owner}'"

@@ -70,6 +70,7 @@ class Limit:
         soft: Refuse only once `spent >= amount`; nothing is reserved against it.
         zone: Where its days, weeks and months begin.
         member: The member whose counter it is, if a named limit has one for each.
+        per: What a named limit has a counter for each of, for messages.
         max_members: The most counters that such a limit may have in a window; None for other limits.
         raises: Its larger amounts for a while; see `in_force`.
     """
@@ -83,6 +84,7 @@ class Limit:
     soft: bool = False
     zone: Zone = UTC_ZONE
     member: str | None = None
+    per: str | None = None
     max_members: int | None = None
     raises: tuple[Raise, ...] = ()
 

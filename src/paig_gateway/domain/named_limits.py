@@ -75,7 +75,7 @@ class LimitRule:
             id = hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
         return tuple(
             replace(
-                limit, id=member_id(limit.id, id), member=shown, max_members=self.max_members,
+                limit, id=member_id(limit.id, id), member=shown, per=self.per, max_members=self.max_members,
                 raises=tuple(one for one in limit.raises if one.member in (None, id)),
             )
             for limit in self.limits

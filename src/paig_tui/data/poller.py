@@ -56,6 +56,7 @@ class Feed:
             began = time.monotonic()
             self._wake.clear()
             whole, self._whole_due = self._whole_due or began - last_whole > WHOLE, False
+            self.state.link.asked_at = self.state.clock()
             try:
                 await (self.fetch_all() if whole else self.fetch_sums())
             except AdminError as error:
@@ -135,10 +136,21 @@ class Feed:
         state.changed(fetched=True)
 
     async def fetch_all(self) -> None:
+        """Fetch the catalogue beside requests and sums: what a slow gateway answers first is shown first."""
+        for end in await asyncio.gather(self._fetch_catalogue(), self._fetch_ledger(), return_exceptions=True):
+            if end is not None:
+                raise end
+
+    async def _fetch_ledger(self) -> None:
+        """Fetch the last hour if it is not known, and then the sums: requests are added in their order."""
+        if self.state.recent.since is None or self.state.stale:
+            await self._fetch_hour(self.state.clock())
+        await self.fetch_sums()
+
+    async def _fetch_catalogue(self) -> None:
+        """Fetch what people set, and what does not change with every request."""
         state, admin = self.state, self.admin
         now = state.clock()
-        if state.recent.since is None or state.stale:
-            await self._fetch_hour(now)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         day = timedelta(days=1)
         await self._fetch(
@@ -153,7 +165,6 @@ class Feed:
                 "yesterday": lambda: admin.usage(since=midnight - day, until=now - day),
             }
         )
-        await self.fetch_sums()
 
     async def _fetch(self, parts: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
         """Fetch several parts at once; return when all are answered.
@@ -180,6 +191,10 @@ class Feed:
         else:
             self.state.denied.pop(part, None)
             setattr(self.state, part, found)
+        if self.state.link.asked_at is not None:
+            self.state.link.asked_at = self.state.clock()
+        if self.state.link.state == "connecting":
+            self.state.changed(fetched=True)
 
     async def _fetch_hour(self, now: datetime) -> None:
         """Fetch the last hour's requests, as far back as `PAGES` pages go."""

@@ -38,12 +38,14 @@ class ConnectionState:
         at: When it last answered.
         reason: Why it does not answer.
         retry_at: When the next try is due.
+        asked_at: Since when the gateway owes an answer; None if it owes none.
     """
 
     state: LinkState = "connecting"
     at: datetime | None = None
     reason: str = ""
     retry_at: datetime | None = None
+    asked_at: datetime | None = None
 
 
 @dataclass

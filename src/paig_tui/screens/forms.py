@@ -456,5 +456,5 @@ def _field(question: Question, state: AppState, before: Mapping[str, object], no
         secret=question.kind == "secret",
         choices=choices,
         many=question.kind == "names",
-        short=question.kind in ("amount", "count", "seconds", "flag") or bool(note or words.note),
+        short=question.kind in ("amount", "count", "seconds", "flag"),
     )

@@ -33,12 +33,20 @@ KEYS = {"question_mark": "?", "colon": ":", "slash": "/", "escape": "Esc", "left
 """How people write keys, by Textual's names."""
 
 
+SLOW = 4.0
+"""Seconds without an answer from which the header says so."""
+
+
 def link_status(state: AppState, now: datetime) -> Content:
     """The state of the connection: glyph, word, number."""
     link = state.link
+    owed = (now - link.asked_at).total_seconds() if link.asked_at else 0.0
+    waits = f" · no answer for {span(owed)}" if owed >= SLOW else ""
     if link.state == "connecting":
-        return Content.styled("◌ connecting", WARN)
+        return Content.styled(f"◌ connecting{waits}", WARN)
     age = span((now - link.at).total_seconds()) if link.at else ""
+    if link.state == "live" and waits:
+        return Content.styled(f"▲ slow{waits}", WARN)
     if link.state == "live":
         return Content.styled(f"● live {age}", GOOD)
     seen = f" · as of {link.at:%H:%M:%S}, {age} ago" if link.at else " · nothing fetched yet"

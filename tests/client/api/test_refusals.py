@@ -97,3 +97,16 @@ def test_a_sessions_trouble_is_a_word_and_a_sentence(more: dict[str, Any], state
     told = session_trouble(one)
     assert [True for _, sentence in told if words and words in sentence] == ([True] if words else [])
     assert len(told) == (1 if words else 0)
+
+
+def test_no_one_waits_for_a_limit_that_does_not_reset() -> None:
+    """What to do depends on whether the window ends."""
+    details = {"owner_kind": "limit", "owner": "agents", "window": "total", "resets_at": None}
+    assert next_step("limit-exceeded", 402, details).startswith("The limit does not reset: send a smaller request")
+    assert next_step("limit-exceeded", 402, {**details, "resets_at": "2026-12-01T00:00:00Z"}).startswith("Wait until")
+
+
+def test_advice_is_given_once() -> None:
+    """If the gateway's message says what would fit, the next step does not repeat it."""
+    details = {"field": "max_tokens", "lower_to": 31, "message": "With max_tokens at 31 or less, it fits now."}
+    assert "31" not in next_step("limit-exceeded", 402, details)

@@ -51,6 +51,18 @@ def test_a_narrow_terminal_does_without_some_columns(
     assert capsys.readouterr().out.splitlines()[0] == heading
 
 
+def test_one_long_name_takes_no_other_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: None
+) -> None:
+    """It is folded instead."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(output, "width", lambda: 60)
+    output.print_table(COLUMNS, [["m" * 74, "", "1", "x"]], right=["used"], spare=["used"])
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["name", "used", "note"]
+    assert sum(line.count("m") for line in lines) == 74
+
+
 def test_no_rows_are_said_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output stays empty for programs that read it."""
     output.print_table(COLUMNS, [], empty="There are none.")

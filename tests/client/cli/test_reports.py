@@ -10,6 +10,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from paig_client.api.resources import Request, UsageReport
@@ -181,6 +182,22 @@ def test_tail_fits_the_terminal(
     assert "4ms" in line
     assert line.endswith("limit-exceeded")
     assert ("…" in line) == (columns < 110)
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_the_columns_of_tail_line_up(
+    paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """A refused request moves no column, nor does a name in wide letters."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    monkeypatch.setattr(reports, "width", lambda: columns)
+    monkeypatch.setattr(reports, "narrow", lambda: columns < 110)
+    double.ledger = [
+        request_row("a", ms_total=4.2),
+        request_row("b", key="研究", error="limit-exceeded", status=402, ms_total=4.2, cost="0"),
+    ]
+    lines = paig("tail", "--no-follow", "--url", gateway).out.splitlines()
+    assert len({cell_len(line[: line.index("4ms")]) for line in lines}) == 1
 
 
 def test_tail_follows_and_comes_back(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_sessions_are_listed_and_added_up(paig: Paig, url: str, coder: tuple[str
     assert SESSION in paig("sessions", "list", "--key", name, *at).out
     [line] = csv.DictReader(io.StringIO(paig("sessions", "list", "--key", name, "--csv", *at).out))
     [one] = json.loads(paig("sessions", "list", "--key", name, "--json", *at).out)
-    assert (line["cost"], line["requests"], line["agents"]) == (one["cost"], "6", "3")
+    assert (line["cost"], line["requests"], line["agents"]) == (one["cost"], "6", "4")
     report = json.loads(paig("usage", "--by", "session", "--key", name, "--json", *at).out)
     assert [(item["group"], item["cost"]) for item in report["items"]] == [({"session": SESSION}, one["cost"])]
     agents = json.loads(paig("usage", "--by", "agent", "--key", name, "--json", *at).out)

@@ -26,10 +26,10 @@ pytestmark = pytest.mark.anyio
 # The columns of LiteLLM's schema that matter, in the types that it gives them.
 SCHEMA = """
 CREATE TABLE "LiteLLM_BudgetTable" (budget_id text PRIMARY KEY, max_budget double precision, tpm_limit bigint,
-    rpm_limit bigint, budget_duration text);
+    rpm_limit bigint, budget_duration text, soft_budget double precision);
 CREATE TABLE "LiteLLM_TeamTable" (team_id text PRIMARY KEY, team_alias text, max_budget double precision,
     spend double precision DEFAULT 0, models text[], tpm_limit bigint, rpm_limit bigint, budget_duration text,
-    blocked boolean DEFAULT false);
+    blocked boolean DEFAULT false, budget_limits jsonb);
 CREATE TABLE "LiteLLM_UserTable" (user_id text PRIMARY KEY, user_alias text, user_email text,
     max_budget double precision, spend double precision DEFAULT 0, models text[], tpm_limit bigint, rpm_limit bigint,
     budget_duration text);
@@ -38,8 +38,13 @@ CREATE TABLE "LiteLLM_VerificationToken" (token text PRIMARY KEY, key_name text,
     team_id text, max_parallel_requests integer, metadata jsonb DEFAULT '{}', blocked boolean, tpm_limit bigint,
     rpm_limit bigint, max_budget double precision, budget_duration text, model_max_budget jsonb DEFAULT '{}',
     budget_id text, created_at timestamp(3) DEFAULT now());
+CREATE TABLE "LiteLLM_EndUserTable" (user_id text PRIMARY KEY, budget_id text, blocked boolean DEFAULT false);
+CREATE TABLE "LiteLLM_TagTable" (tag_name text PRIMARY KEY, budget_id text);
+CREATE TABLE "LiteLLM_AccessGroupTable" (access_group_id text PRIMARY KEY);
+CREATE TABLE "LiteLLM_DailyUserSpend" (id text PRIMARY KEY);
 """
 ALICE, OLD, WIDE = "sk-alice-0123456789abcdef", "sk-expired-0123456789abcdef", "sk-wide-0123456789abcdef"
+BLOCKED, IN_BLOCKED_TEAM, HALF_DAY = "sk-blocked", "sk-of-a-blocked-team", "sk-half-day"
 CONFIG = """
 model_list:
   - model_name: chat
@@ -67,24 +72,42 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SCHEMA.encode())
             connection.execute(
-                """INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, max_budget, budget_duration)
-                   VALUES ('t-1', 'research, "east"', 100, '30d')"""
+                """INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, max_budget, budget_duration, blocked, models,
+                       budget_limits)
+                   VALUES ('t-1', 'research, "east"', 100, '30d', false, NULL, NULL),
+                       ('t-2', 'gone', NULL, NULL, true, NULL, NULL),
+                       ('t-3', 'several', NULL, NULL, false, '{chat}',
+                        '[{"budget_duration": "1d", "max_budget": 5}, {"budget_duration": "30d", "max_budget": 60}]')"""
+            )
+            connection.execute(
+                """INSERT INTO "LiteLLM_EndUserTable" (user_id, budget_id) VALUES ('c-1', 'b-1'), ('c-2', NULL);
+                   INSERT INTO "LiteLLM_TagTable" VALUES ('prod', 'b-1');
+                   INSERT INTO "LiteLLM_AccessGroupTable" VALUES ('g');
+                   INSERT INTO "LiteLLM_DailyUserSpend" VALUES ('1')"""
             )
             connection.execute(
                 """INSERT INTO "LiteLLM_UserTable" (user_id, user_email, max_budget, rpm_limit)
                    VALUES ('u-1', 'alice@example.com', 50, 60), ('default_user_id', NULL, NULL, NULL)"""
             )
-            connection.execute("""INSERT INTO "LiteLLM_BudgetTable" VALUES ('b-1', 2, 1000000, NULL, '1d')""")
+            connection.execute("""INSERT INTO "LiteLLM_BudgetTable" VALUES
+                ('b-1', 2, 1000000, NULL, '1d', NULL), ('b-2', 3, NULL, NULL, '12h', 2)""")
             rows = [
                 (hashed(ALICE), "alice laptop", 1.25, None, ["chat"], "u-1", "t-1", "b-1"),
                 (hashed(OLD), "old", 3.0, datetime(2020, 1, 1), [], None, None, None),
                 (hashed(WIDE), None, 7.5, None, ["all-proxy-models"], None, None, None),
+                (hashed(IN_BLOCKED_TEAM), "of-gone", 1.0, None, [], None, "t-2", None),
+                (hashed(HALF_DAY), "half-day", 0.0, None, ["all-team-models"], None, "t-3", "b-2"),
             ]
             connection.cursor().executemany(
                 """INSERT INTO "LiteLLM_VerificationToken"
                    (token, key_alias, spend, expires, models, user_id, team_id, budget_id)
                    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
                 rows,
+            )
+            connection.execute(
+                """INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, blocked, aliases, metadata)
+                   VALUES (%s, 'stopped', true, '{}', '{}'), (%s, 'aliased', false, '{"a": "b"}', '{"tags": ["x"]}')""",
+                (hashed(BLOCKED), hashed("sk-aliased")),
             )
         command = [pg_dump(), "--data-only", "--table", '"LiteLLM_"*', url]
         with file.open("w") as out:
@@ -104,7 +127,20 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
     (tmp_path / "config.yaml").write_text(CONFIG)
     printed = paig(tmp_path, "import", "litellm", "config.yaml", "--dump", str(dump))
     assert printed.returncode == 0, printed.stderr
-    assert "key old: it has expired" in printed.stderr
+    for left_out in (
+        "key old: it has expired",
+        "key stopped: it is blocked there, and the key is left out.",
+        "key of-gone: its team is blocked there, and the key is left out.",
+        "key half-day: its budget of $3 is for 12h, and is left out",
+        "key aliased: aliases is left out.",
+        "key aliased: metadata.tags is left out.",
+        "budget b-2: soft_budget is left out.",
+        "end users with budgets: 1 left out",
+        "tags with budgets: 1 left out",
+        "rows of LiteLLM_AccessGroupTable: 1 left out",
+    ):
+        assert left_out in printed.stderr
+    assert "Daily" not in printed.stderr, "what only records is no loss"
     config = parse(printed.stdout)
     assert config.routes["chat"].choice == "latency"
     assert config.projects['research, "east"'].limits.monthly == 100
@@ -113,7 +149,10 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
     alice = config.keys["alice laptop"]
     assert (alice.project, alice.user, alice.models) == ('research, "east"', "alice@example.com", ["chat"])
     assert (alice.limits.daily, alice.limits.tokens_per_minute) == (2, 1_000_000)
-    assert set(config.keys) == {"alice laptop", f"key-{hashed(WIDE)[:8]}"}
+    assert set(config.keys) == {"alice laptop", f"key-{hashed(WIDE)[:8]}", "half-day", "aliased"}
+    assert config.keys["half-day"].models == ["chat"], "the models of its team"
+    several = config.projects["several"].limits
+    assert (several.daily, several.monthly) == (5, 60)
     assert ALICE not in printed.stdout
 
     async with running_simulator() as base, running_world(tmp_path / "home", {}) as world:
@@ -151,6 +190,8 @@ async def spend(world: World, folder: Path, dump: Path) -> None:
             ("alice laptop", "daily"): 1.25,
             ("alice@example.com", "total"): 1.25,
             ('research, "east"', "monthly"): 1.25,
+            ("several", "daily"): 0,
+            ("several", "monthly"): 0,
         }
     assert "counted before" in done.stderr
     usage = await world.admin.usage(by=["key"], since=datetime(2020, 1, 1, tzinfo=UTC))

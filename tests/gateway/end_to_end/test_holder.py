@@ -323,5 +323,6 @@ async def test_each_refusal_says_what_to_do_once(simulated: World, simulator: Si
             json={"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 9000},
         )
     page = unescape(await page_of(simulated, key))
-    assert page.count("can never fit the daily limit") == 3
+    assert page.count("can never fit the daily limit") == 1
+    assert "3 times, first at" in page
     assert page.count("or ask for a larger limit: paig limits ask.") == 1

@@ -74,6 +74,12 @@ async def test_limits_of_what_the_key_used_are_shown(simulated: World, simulator
     assert set(found) == {("by-tag", "acme"), ("by-session", "s-own"), ("by-model", "gpt-5"), ("one-tag", None)}
     assert Decimal(found["by-session", "s-own"].spent) == Decimal(found["by-tag", "acme"].spent) > 0
     assert "globex" not in answer.text
+    plain = {"authorization": f"Bearer {key}"}
+    assert (await simulated.http.post("/proxy/openai/v1/chat/completions", headers=plain, json=body)).status_code == 200
+    await simulated.admin.requests(key="tagger")
+    answer = await simulated.http.get("/admin/v1/me", headers=plain)
+    shared = {one.owner for one in Me.model_validate(answer.json()).limits if one.member == ""}
+    assert shared == {"by-tag", "by-session"}, "a request without a session or tag counts too"
     for name in limits:
         await simulated.admin.named_limits.delete(name)
 

@@ -21,9 +21,63 @@ Row = Mapping[str, str | None]
 KEYS, TEAMS, USERS, BUDGETS = (
     f"LiteLLM_{name}" for name in ("VerificationToken", "TeamTable", "UserTable", "BudgetTable")
 )
+READ = {
+    KEYS: "token key_alias expires models user_id team_id blocked tpm_limit rpm_limit max_budget budget_duration "
+    "budget_id budget_limits",
+    TEAMS: "team_id team_alias models blocked tpm_limit rpm_limit max_budget budget_duration budget_limits",
+    USERS: "user_id user_alias user_email models tpm_limit rpm_limit max_budget budget_duration",
+    BUDGETS: "budget_id tpm_limit rpm_limit max_budget budget_duration",
+}
+"""The columns that become something here, by table."""
+RECORDS = frozenset(
+    "created_at created_by updated_at updated_by settings_updated_at last_active spend total_spend model_spend "
+    "budget_reset_at key_name soft_budget_cooldown rotation_count last_rotation_at key_rotation_at config metadata "
+    "admins members members_with_roles teams sso_user_id password password_reset_required last_breach_check_at "
+    "key_type allow_team_guardrail_config".split()
+)
+"""Columns that record something, or that limit nothing."""
+LIMITING = (
+    "model_rpm_limit", "model_tpm_limit", "temp_budget_increase", "guardrails", "tags", "allowed_passthrough_routes",
+    "model_max_budget", "team_member_budget_id", "disable_global_guardrails", "enforced_params", "soft_budget",
+)  # fmt: skip
+"""Members of `metadata` that decide something."""
+LEFT_OUT: Mapping[str, tuple[str, str, str]] = {
+    "OrganizationTable": (
+        "budget_id",
+        "organizations with budgets",
+        "one project for each, or a named limit, caps them",
+    ),
+    "ProjectTable": ("budget_id", "LiteLLM projects with budgets", "here a key belongs to its team's project"),
+    "TeamMembership": ("budget_id", "budgets of members in a team", "set limits on the users, or on their keys"),
+    "OrganizationMembership": ("budget_id", "budgets of members in an organization", "set limits on the users"),
+    "EndUserTable": ("budget_id", "end users with budgets", 'a named limit with per = "tag:customer" caps each'),
+    "TagTable": ("budget_id", "tags with budgets", "a named limit with match = { tag = … } caps one"),
+    "ModelAccessGroupBudgetTable": (
+        "",
+        "budgets of model access groups",
+        "a named limit with match = { model = … } caps one",
+    ),
+    "ProxyModelTable": ("", "models added in LiteLLM's console", "add them to config.yaml, or to paig.toml"),
+    "CredentialsTable": ("", "stored credentials, which are encrypted", "give the providers theirs"),
+    "ModelTable": ("", "model aliases of teams", "members of a route rename models"),
+    "DeprecatedVerificationToken": ("", "keys that were rotated and work for a while longer", "use the new ones"),
+    "SpendLogs": ("", "rows of the request log", "--spend counts what each key has spent in total"),
+}
+"""Tables that are not carried over, without the prefix: a column that matters (if empty, any row does), what its rows
+are, and what to do."""
+SILENT = re.compile(
+    "LiteLLM_(Daily|Deleted|AdaptiveRouter|AutoRouter|ShadowEval|Lens|Workflow|Managed|Health|Cron|Proxy(Worker|Heart)|"
+    "Error|Audit|Invitation|UserNotifications|Telemetry|SpendLog.|BudgetWindow|SSO|UI|Verified|Retired|Background)"
+)
+"""Tables of records, and of the console."""
 EVERY_MODEL = frozenset({"all-proxy-models", "all-team-models", "*"})
 """LiteLLM's names for no restriction."""
 
+OWNERS = {"team": TEAMS, "user": USERS}
+NOTHING = (None, "", "{}", "[]", "null", "f")
+"""What columns hold that say nothing."""
+SOME = 3
+"""How many names a note has."""
 _COPY = re.compile(r'^COPY (?:\w+\.)?"(LiteLLM_\w+)" \((.*)\) FROM stdin;$')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -45,41 +99,62 @@ class LitellmSpend:
     id: str
 
 
-def tables_of(lines: Iterable[str]) -> dict[str, list[Row]]:
-    """LiteLLM's tables from a plain dump of `pg_dump`.
+@dataclass(frozen=True, slots=True)
+class LitellmTables:
+    """What a dump has.
+
+    Attributes:
+        rows: The rows of the tables that are read, by table.
+        counts: How many rows of the others would have mattered, by table.
+    """
+
+    rows: dict[str, list[Row]]
+    counts: dict[str, int]
+
+
+def tables_of(lines: Iterable[str]) -> LitellmTables:
+    """LiteLLM's tables from a plain dump of `pg_dump`. Of tables that are not carried over, rows are only counted.
 
     Raises:
         ValueError: There is no such table in it.
     """
-    found: dict[str, list[Row]] = {}
-    table: list[Row] | None = None
+    found = LitellmTables({}, {})
+    table: str | None = None
     columns: list[str] = []
     for line in lines:
         text = line.rstrip("\n")
         if table is None:
             if begun := _COPY.match(text):
-                table = found.setdefault(begun[1], [])
+                table = begun[1]
                 columns = [name.strip().strip('"') for name in begun[2].split(",")]
+                if table in READ:
+                    found.rows.setdefault(table, [])
         elif text == "\\.":
             table = None
+        elif table in READ:
+            found.rows[table].append(dict(zip(columns, map(_field, text.split("\t")), strict=True)))
         else:
-            table.append(dict(zip(columns, map(_field, text.split("\t")), strict=True)))
-    if KEYS not in found:
+            wanted, *_ = LEFT_OUT.get(table.removeprefix("LiteLLM_"), ("",))
+            if wanted not in columns or text.split("\t")[columns.index(wanted)] != "\\N":
+                found.counts[table] = found.counts.get(table, 0) + 1
+    if KEYS not in found.rows:
         raise ValueError(f'there is no table "{KEYS}" in it: make it with pg_dump in the plain format, with data')
     return found
 
 
-def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: datetime) -> list[LitellmSpend]:
+def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> list[LitellmSpend]:
     """Put teams, users and keys into a draft, and tell what each key has spent.
 
     Args:
         draft: The draft to fill.
-        tables: As `tables_of` found them.
-        now: The present: keys that have expired are left out.
+        dump: As `tables_of` found it.
+        now: The present: keys that have expired are left out, as blocked ones are.
     """
+    tables = dump.rows
     budgets = {row["budget_id"]: row for row in tables.get(BUDGETS, [])}
-    teams = _owners(draft, draft.projects, "team", tables.get(TEAMS, []), ("team_alias", "team_id"))
-    users = _owners(draft, draft.users, "user", tables.get(USERS, []), ("user_email", "user_alias", "user_id"))
+    rows = {kind: {row[f"{kind}_id"]: row for row in tables.get(table, [])} for kind, table in OWNERS.items()}
+    teams = _owners(draft, draft.projects, "team", rows["team"].values(), ("team_alias", "team_id"))
+    users = _owners(draft, draft.users, "user", rows["user"].values(), ("user_email", "user_alias", "user_id"))
     spent = []
     for row in tables[KEYS]:
         digest = row["token"] or ""
@@ -92,6 +167,11 @@ def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: date
         if expires is not None and expires <= now:
             draft.note(f"{where}: it has expired and is left out.")
             continue
+        team: Row = rows["team"].get(row.get("team_id"), {})
+        if row.get("blocked") == "t" or team.get("blocked") == "t":
+            whose = "it" if row.get("blocked") == "t" else "its team"
+            draft.note(f"{where}: {whose} is blocked there, and the key is left out.")
+            continue
         name = draft.label_for(alias or f"key-{digest[:8]}", draft.keys)
         fields: Table = {"secret": f"sha256:{digest}"}
         for ours, theirs, known in (("project", "team_id", teams), ("user", "user_id", users)):
@@ -99,7 +179,8 @@ def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: date
                 fields[ours] = known[id]
             elif id and id != "default_user_id":
                 draft.note(f"{where}: there is no {theirs.removesuffix('_id')} {id}.")
-        if models := [model for model in _array(row.get("models")) if model not in EVERY_MODEL]:
+        owner = team or rows["user"].get(row.get("user_id"), {})
+        if models := _models(row) or _models(owner):
             fields["models"] = models
         if expires is not None:
             fields["expires_at"] = expires
@@ -108,18 +189,50 @@ def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: date
             draft, where, {**budget, **{name: text for name, text in row.items() if text is not None}}
         ):
             fields["limits"] = limits
-        if row.get("blocked") == "t":
-            draft.note(f"{where}: it is blocked there; `paig keys disable {name}` after the import.")
-        for column in ("model_max_budget", "aliases", "max_parallel_requests", "tpd_limit"):
-            if row.get(column) not in (None, "{}", "null"):
-                draft.note(f"{where}: {column} is left out.")
         draft.keys[name] = fields
         amount = _number(row.get("spend"))
         if amount is not None and amount > 0:
             has_window = bool(row.get("budget_duration") or budget.get("budget_duration"))
             began = now if has_window else _time(row.get("created_at")) or now
             spent.append(LitellmSpend(name, amount, began, f"litellm:{digest}"))
+    _tell_what_is_left_out(draft, dump)
     return spent
+
+
+def _models(row: Row) -> list[str]:
+    """The models that a key, team or user may use; none of them for every model."""
+    return [model for model in _array(row.get("models")) if model not in EVERY_MODEL]
+
+
+def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
+    """Note each column and table that says something which a draft does not have."""
+    names = {KEYS: ("key", "key_alias", "token"), TEAMS: ("team", "team_alias", "team_id")}
+    names |= {USERS: ("user", "user_email", "user_id"), BUDGETS: ("budget", "budget_id", "budget_id")}
+    for table, rows in dump.rows.items():
+        kind, alias, id = names[table]
+        known = RECORDS.union(READ[table].split())
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            told = [column for column, text in row.items() if column not in known and text not in NOTHING]
+            told += [f"metadata.{name}" for name in _object(row.get("metadata")) if name in LIMITING]
+            for column in told:
+                found.setdefault(column, []).append(row.get(alias) or (row.get(id) or "")[:8])
+        for column, whose in found.items():
+            more = f" and {len(whose) - SOME:,} more" if len(whose) > SOME else ""
+            draft.note(f"{kind} {', '.join(whose[:SOME])}{more}: {column} is left out.")
+    for table, count in dump.counts.items():
+        name = table.removeprefix("LiteLLM_")
+        if name in LEFT_OUT:
+            _, what, advice = LEFT_OUT[name]
+            draft.note(f"{what}: {count:,} left out; {advice}.")
+        elif not SILENT.match(table):
+            draft.note(f"rows of {table}: {count:,} left out; paig has nothing that corresponds to them.")
+
+
+def _object(text: str | None) -> Mapping[str, object]:
+    """A JSON object's members with a value; of anything else, none."""
+    found = json.loads(text) if text else {}
+    return {name: value for name, value in found.items() if value} if isinstance(found, dict) else {}
 
 
 def _owners(
@@ -135,26 +248,34 @@ def _owners(
         name = found[id] = draft.label_for(wanted, table)
         limits = _limits(draft, f"{kind} {wanted}", row)
         table[name] = {"limits": limits} if limits else {}
-        if [model for model in _array(row.get("models")) if model not in EVERY_MODEL]:
-            draft.note(f"{kind} {wanted}: its models are left out; set them on its keys.")
-        if row.get("blocked") == "t":
-            draft.note(f"{kind} {wanted}: it is blocked there; disable its keys after the import.")
     return found
 
 
 def _limits(draft: Draft, where: str, row: Row) -> Table:
     found: Table = {}
-    if (budget := _number(row.get("max_budget"))) is not None:
-        duration = row.get("budget_duration")
+    for budget, duration in _budgets(row):
         window = WINDOWS.get(duration) if duration else "total"
         if window is None:
-            draft.note(f"{where}: its budget is for {duration}; windows here are daily, weekly, monthly and total.")
-        else:
+            draft.note(
+                f"{where}: its budget of ${budget:f} is for {duration}, and is left out: set a daily, weekly, monthly "
+                "or total limit in its place."
+            )
+        elif window not in found or budget < Decimal(str(found[window])):
             found[window] = budget
     for ours, theirs in (("requests_per_minute", "rpm_limit"), ("tokens_per_minute", "tpm_limit")):
         if (rate := _number(row.get(theirs))) is not None and rate > 0:
             found[ours] = int(rate)
     return found
+
+
+def _budgets(row: Row) -> Iterator[tuple[Decimal, str | None]]:
+    """Amounts and durations: the one budget of its own columns, and those of several windows."""
+    if (budget := _number(row.get("max_budget"))) is not None:
+        yield budget, row.get("budget_duration")
+    several = json.loads(row.get("budget_limits") or "null")
+    for one in several if isinstance(several, list) else ():
+        if isinstance(one, dict) and (budget := _number(str(one.get("max_budget")))) is not None:
+            yield budget, str(one["budget_duration"]) if one.get("budget_duration") else None
 
 
 def _field(text: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from paig_client.api.limits import LABELS
+from paig_client.api.resources import LimitStatus
 from paig_tui.data.state import AppState, used
 from paig_tui.screens.providers.health import provider_statuses
 from paig_tui.text import (
@@ -23,6 +24,7 @@ from paig_tui.text import (
     lines,
     percent,
     plain,
+    safe,
     took,
 )  # fmt: skip
 from paig_tui.widgets.plot import AXIS, chart, spark
@@ -98,18 +100,30 @@ def caps(state: AppState, width: int, height: int) -> Content:
     """The fullest caps."""
     if state.limits is None:
         return unknown()
-    size = 10 if width > 40 else 8 if width > 32 else 5
+    closest = state.closest(height)
+    labels = [_whose(limit) for limit in closest]
+    longest = max((label.cell_length for label in labels), default=0)
+    size = max(5, min(10 if width > 40 else 8, width - 14 - longest))
     room = max(6, width - 14 - size)
     shown = []
-    for limit in state.closest(height):
-        share = used(limit)
-        kind = Content("") if limit.owner_kind == "key" else Content.styled(f"{limit.owner_kind} ", MUTED)
-        label = fitted(Content.assemble(kind, plain(limit.owner)), room)
+    for limit, whole in zip(closest, labels, strict=True):
+        share, label = used(limit), fitted(whole, room)
         window = LABELS[limit.unit, limit.window]
         shown.append(
             Content.assemble(label, " ", bar(share, size), " ", (percent(share), level(share)), " ", (window, MUTED))
         )
     return lines(shown) if shown else Content.styled("No cap has been used yet.", MUTED)
+
+
+def _whose(limit: LimitStatus) -> Content:
+    """The owner of a cap; of a named limit also what the counter is for, which tells the counters apart."""
+    if limit.owner_kind == "key":
+        return plain(limit.owner)
+    if limit.owner_kind == "organisation":
+        return Content("the whole gateway")
+    if limit.member is not None:
+        return Content.assemble((f"{safe(limit.owner)} ", MUTED), plain(limit.member or "(none)"))
+    return Content.assemble((f"{limit.owner_kind} ", MUTED), plain(limit.owner))
 
 
 def spending(state: AppState, width: int, height: int) -> Content:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import on, work
@@ -30,8 +30,8 @@ def _to(one: LimitRequest) -> Content:
 
 COLUMNS: tuple[Column[LimitRequest], ...] = (
     Column("asked", 12, lambda one: Content(f"{one.time:%m-%d %H:%M}"), sort=lambda one: one.time),
-    Column("key", 0, lambda one: plain(one.key), most=40, sort=lambda one: one.key.casefold()),
-    Column("limit", 0, _limit, most=40, sort=lambda one: _limit(one).plain),
+    Column("key", 0, lambda one: plain(one.key), sort=lambda one: one.key.casefold()),
+    Column("limit", 0, _limit, sort=lambda one: _limit(one).plain),
     Column("to", 10, _to, right=True, sort=lambda one: one.amount),
     Column("why", 0, lambda one: plain(one.why)),
 )
@@ -63,6 +63,7 @@ class LimitRequests(Page):
         allowed = () if self.lacking("limits:write") else ("a approve", "x decline")
         frame.show_keys(hints([*self.BINDINGS, *Page.BINDINGS], *allowed, "Esc back"))
         self.table.focus()
+        self._show(self.state.asks)
         self.load()
 
     @work(exclusive=True, exit_on_error=False)
@@ -74,8 +75,13 @@ class LimitRequests(Page):
             self.table.empty = f"✕ {safe(error)}"
             self.table.refresh()
             return
-        self.table.empty = "No one asks for more."
-        self.table.show(found)
+        self._show(found)
+
+    def _show(self, found: Sequence[LimitRequest] | None) -> None:
+        """Show them; None while they are not known."""
+        if found is not None:
+            self.table.empty = "No one asks for more."
+            self.table.show(found)
 
     @on(Table.Moved)
     def _why(self) -> None:

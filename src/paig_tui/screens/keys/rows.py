@@ -135,12 +135,11 @@ def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
     return "never" if young else f">{span((now - since).total_seconds())}"
 
 
-MONEY = 20
-"""Cells for what is spent of a cap, in dollars."""
-
-
-def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
-    """A cap's column, and its column for wide terminals, which also shows dollars."""
+def _cap(
+    window: Window, title: str, spent_room: int = 0, amount_room: int = 0
+) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
+    """A cap's column, and its column for wide terminals, which also shows dollars in as many cells as they need."""
+    money_room = spent_room + 4 + amount_room
 
     def full(row: KeyTableRow) -> float | None:
         return used(row.caps[window]) if window in row.caps else None
@@ -151,14 +150,14 @@ def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTab
     def wide(row: KeyTableRow, width: int) -> Content:
         limit = row.caps.get(window)
         if limit is None:
-            return cap_cell(None, width - MONEY - 7)
-        money = Content.assemble(f"{rounded(limit.spent):>8}", (" of ", MUTED), rounded(limit.amount))
-        return Content.assemble(cap_cell(used(limit), width - MONEY - 7), " ", fitted(money, MONEY))
+            return cap_cell(None, width - money_room - 7)
+        money = Content.assemble(f"{rounded(limit.spent):>{spent_room}}", (" of ", MUTED), rounded(limit.amount))
+        return Content.assemble(cap_cell(used(limit), width - money_room - 7), " ", fitted(money, money_room))
 
     least = 100 if window == "weekly" else 0
     return (
         Column(title, 10, wide=narrow, least=least, below=WIDE, most=26, sort=full),
-        Column(title, MONEY + 11, wide=wide, least=WIDE, most=60, sort=full),
+        Column(title, money_room + 11, wide=wide, least=WIDE, most=60, sort=full),
     )
 
 
@@ -213,13 +212,10 @@ def _count(row: KeyTableRow) -> Content:
 
 
 STATUS: Column[KeyTableRow] = Column("status", 10, lambda row: status(row.status), sort=_urgency)
-NAME: Column[KeyTableRow] = Column(
-    "name", 0, lambda row: plain(row.name), most=60, sort=lambda row: row.name.casefold()
-)
+NAME: Column[KeyTableRow] = Column("name", 0, lambda row: plain(row.name), sort=lambda row: row.name.casefold())
 USED: Column[KeyTableRow] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True, sort=_last_used)
-CAPS = {row.window: _cap(row.window, row.label) for row in SPENDING}
 BINDS: Column[KeyTableRow] = Column(
-    "binds", 0, _binds, least=136, most=50, sort=lambda row: used(row.binds) if row.binds else -1.0
+    "binds", 0, _binds, least=136, sort=lambda row: used(row.binds) if row.binds else -1.0
 )
 _OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True, sort=lambda row: len(row.keys)), USED, BINDS)
 COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
@@ -228,7 +224,7 @@ COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
         NAME,
         Column("key", 10, _hint, least=96, below=WIDE),
         USED,
-        Column("project / user", 0, _belongs, least=120, most=50, sort=lambda row: _belongs(row).plain),
+        Column("project / user", 0, _belongs, least=120, sort=lambda row: _belongs(row).plain),
         BINDS,
     ),
     "projects": _OWNER,
@@ -239,13 +235,22 @@ COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
 
 def columns(kind: Tab, shown: Sequence[KeyTableRow]) -> list[Column[KeyTableRow]]:
     """The columns of these rows: a cap's only where one of them has that cap, and the day's at least."""
-    windows = {window for row in shown for window in row.caps} or {"daily"}
-    return [*COLUMNS[kind], *(column for window, both in CAPS.items() if window in windows for column in both)]
+    known: dict[str, list[LimitStatus]] = {"daily": []} if not any(row.caps for row in shown) else {}
+    for row in shown:
+        for window, limit in row.caps.items():
+            known.setdefault(window, []).append(limit)
+    rooms = {
+        window: [max((len(rounded(one)) for one in amounts), default=2) for amounts in both]
+        for window, limits in known.items()
+        for both in [({limit.spent for limit in limits}, {limit.amount for limit in limits})]
+    }
+    caps = (_cap(row.window, row.label, *rooms[row.window]) for row in SPENDING if row.window in rooms)
+    return [*COLUMNS[kind], *(column for both in caps for column in both)]
 
 
 def about(row: KeyTableRow, now: datetime) -> Content:
     """The details of a row: its caps in numbers, and its other settings."""
-    shown = [_limit(limit, now) for limit in row.caps.values()]
+    shown = [_limit(row.caps[window.window], now) for window in SPENDING if window.window in row.caps]
     resource = row.resource
     if not shown:
         shown.append(Content.styled("no cap of its own", MUTED))

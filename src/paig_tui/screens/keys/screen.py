@@ -53,6 +53,8 @@ class KeysSection(Section):
     def __init__(self) -> None:
         super().__init__()
         self.kind: Tab = "keys"
+        self._made_for: object = None
+        self._made: Sequence[KeyTableRow] | None = None
 
     def body(self) -> Iterable[Widget]:
         """A table, and where there is room what is known of a row."""
@@ -78,13 +80,20 @@ class KeysSection(Section):
     def show(self) -> None:
         table = self.table
         table.empty = self.nothing(self.kind, f"No {self.kind} here. n makes one.")
-        every = rows(self.state, self.kind)
+        every = self._rows()
         shown = [row for row in every or () if self._wanted(row)]
         shown.sort(key=lambda row: row.name.casefold())
-        table.columns = columns(self.kind, every or ())
         table.show(shown)
         self._titles(len(shown), every)
         self._about()
+
+    def _rows(self) -> Sequence[KeyTableRow] | None:
+        """All of the kind; made once for each poll, not for each letter of a filter."""
+        made_for = (self.state.fetches, self.state.stale, self.kind)
+        if self._made_for != made_for:
+            self._made_for, self._made = made_for, rows(self.state, self.kind)
+            self.table.columns = columns(self.kind, self._made or ())
+        return self._made
 
     def _wanted(self, row: KeyTableRow) -> bool:
         resource = row.resource

@@ -56,7 +56,7 @@ async def raise_limit(section: Section, limits: Sequence[LimitStatus]) -> None:
         return await admin.raise_limit(checked(RaiseSpec, {**about, "unit": unit, **values}))
 
     asked = [
-        replace(question, words=replace(question.words, label="To", note="dollars or a count"))
+        replace(question, words=replace(question.words, label="To", hint="such as 10", note="dollars or a count"))
         if question.path == "to"
         else question
         for question in questions(RaiseSpec, only=("to", "until", "why"))

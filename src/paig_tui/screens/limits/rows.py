@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from textual.content import Content
@@ -152,7 +153,7 @@ def _amounts(part: str, least: int) -> tuple[Column[LimitTableRow], ...]:
     def shown(places: int) -> Callable[[LimitTableRow], Content]:
         def cell(row: LimitTableRow) -> Content:
             value, unit = getattr(row.limit, part), row.limit.unit
-            text = pointed(value, places) if unit == "usd" else f"{amount(value, unit)}{'':{places + 1}}"
+            text = pointed(value, places) if unit == "usd" else counted(value, places)
             return Content.styled(text, style)
 
         return cell
@@ -161,6 +162,12 @@ def _amounts(part: str, least: int) -> tuple[Column[LimitTableRow], ...]:
     if least >= ALIGNED:
         return (wide,)
     return Column(part, 10, shown(4), right=True, below=ALIGNED, least=least, sort=_number(part)), wide
+
+
+def counted(value: Decimal, places: int) -> str:
+    """A count that ends where dollars have their decimal point; a longer one ends further to the right."""
+    shown = f"{value:,.0f}"
+    return shown + " " * max(0, min(places + 1, places + 6 - len(shown)))
 
 
 def _number(part: str) -> Any:
@@ -180,7 +187,7 @@ def _resets(row: LimitTableRow) -> Content:
 
 
 LIMITS: tuple[Column[LimitTableRow], ...] = (
-    Column("limit of", 0, lambda row: plain(owner(row.limit)), sort=lambda row: owner(row.limit), most=60),
+    Column("limit of", 0, lambda row: plain(owner(row.limit)), sort=lambda row: owner(row.limit)),
     Column("per", 12, lambda row: plain(window(row.limit)), sort=lambda row: window(row.limit)),
     Column("used", 11, wide=_limit_used, most=70, sort=lambda row: used(row.limit)),
     *_amounts("spent", 96),

@@ -68,14 +68,14 @@ def _day_and_time(row: Request) -> Content:
 TAIL: Sequence[Column[Request]] = (
     Column("time", 8, lambda row: Content(f"{row.time:%H:%M:%S}"), sort=lambda row: row.time, field="time"),
     Column("status", 12, outcome, sort=attrgetter("status"), field="status"),
-    Column("key", 0, lambda row: plain(row.key), most=40, sort=lambda row: row.key.casefold(), field="key"),
-    Column("model", 0, lambda row: plain(row.model), most=60, sort=lambda row: row.model, field="model"),
+    Column("key", 0, lambda row: plain(row.key), sort=lambda row: row.key.casefold(), field="key"),
+    Column("model", 0, lambda row: plain(row.model), sort=lambda row: row.model, field="model"),
     Column("project / user", 0, _belongs, least=150, most=40, sort=lambda row: row.project, field="project"),
     Column(
         "route", 0, lambda row: plain(row.route, MUTED), least=150, most=24, sort=attrgetter("route"), field="route"
     ),
-    Column("provider", 14, _provider, least=104, sort=lambda row: row.provider, field="provider"),
-    Column("tokens", 13, tokens, right=True, least=104, sort=_all_tokens),
+    Column("provider", 0, _provider, least=104, sort=lambda row: row.provider, field="provider"),
+    Column("tokens", 0, tokens, right=True, least=104, sort=_all_tokens),
     Column("why", 0, _why, least=150),
     Column(
         "first",

@@ -137,8 +137,8 @@ def _right(
 
 COLUMNS: tuple[Column[SessionTableRow], ...] = (
     Column("state", 9, lambda row: Content.styled(*row.state), sort=lambda row: row.state[0]),
-    Column("session", 0, lambda row: plain(row.session.session), most=60, sort=lambda row: row.session.session),
-    Column("key", 0, lambda row: plain(row.session.key), most=40, sort=lambda row: row.session.key.casefold()),
+    Column("session", 0, lambda row: plain(row.session.session), sort=lambda row: row.session.session),
+    Column("key", 0, lambda row: plain(row.session.key), sort=lambda row: row.session.key.casefold()),
     Column("project / user", 0, _owner, least=150, most=40, sort=lambda row: _owner(row).plain),
     Column("last", 5, _ago, right=True, sort=lambda row: row.now - row.session.ended),
     _right("lasted", 6, lambda row: span(_lasted(row)), _lasted, 110),

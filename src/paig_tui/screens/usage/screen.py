@@ -147,10 +147,9 @@ class UsageSection(Section):
             series.append([max(0.0, every - sum_) for every, sum_ in zip(whole.course, sums, strict=True)])
             rest = whole.total.cost - sum((one.total.cost for one in shown), Decimal(0))
             named.append((Content(f"{len(parts) - len(shown)} others"), max(rest, Decimal(0))))
-        room = max(8, width // len(named) - 14)
         legend = Content("   ").join(
-            Content.assemble(shade, " ", name.truncate(room, ellipsis=True), (f" {dollars(cost)}", MUTED))
-            for shade, (name, cost) in zip(SHADES, named, strict=False)
+            Content.assemble(shade, " ", name, (f" {dollars(cost)}", MUTED))
+            for shade, (name, cost) in zip(SHADES, _shortened(named, width), strict=False)
         )
         ticks = self.span.ticks(self.state.as_of)
         return lines([legend, stacked(series, width, height - 1, ticks=ticks, unit=dollars)])
@@ -219,6 +218,15 @@ class UsageSection(Section):
             self.notify(f"{error}", title="Not written", severity="error")
         else:
             self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported")
+
+
+def _shortened(named: Sequence[tuple[Content, Decimal]], width: int) -> list[tuple[Content, Decimal]]:
+    """The names of a legend, the longest ones cut until all of them fit into its line."""
+    room = width - sum(len(dollars(cost)) + 6 for _, cost in named) + 3
+    longest = max(name.cell_length for name, _ in named)
+    while longest > 4 and sum(min(longest, name.cell_length) for name, _ in named) > room:
+        longest -= 1
+    return [(name.truncate(longest, ellipsis=True), cost) for name, cost in named]
 
 
 SCREEN = UsageSection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -113,9 +114,19 @@ def would_help(details: Mapping[str, Any]) -> str | None:
     """What would let the refused request pass, from the refusal's details, or None."""
     if (field := details.get("field")) and (value := details.get("lower_to")) is not None:
         return f"{field} at {value} or less"
+    if _is_too_large(details):
+        return "a larger limit"
     if details.get("owner") is not None and (resets := details.get("resets_at")):
         return f"a larger limit; or waiting until {resets}"
     return None
+
+
+def _is_too_large(details: Mapping[str, Any]) -> bool:
+    """Whether a request needs more than its limit's whole amount, so that waiting is no use."""
+    try:
+        return Decimal(str(details["needed"])) > Decimal(str(details["amount"]))
+    except (KeyError, InvalidOperation):
+        return False
 
 
 def next_step(error: str | None, status: int | None, details: Mapping[str, Any] | None) -> str:
@@ -129,6 +140,8 @@ def next_step(error: str | None, status: int | None, details: Mapping[str, Any] 
     if error is not None:
         _, step = EXPLAINED.get(error, ("", "Look at the log of the gateway."))
         known = details or {}
+        if known.get("owner_kind") == "run":
+            return "Send a smaller request, or begin another run with a larger budget."
         if known.get("owner") is not None and known.get("resets_at", "") is None:
             step = step.replace(f"{WAITS}, send", f"{ENDLESS}: send")
         told = str(known.get("lower_to")) in str(known.get("message", ""))

@@ -167,14 +167,20 @@ def _never_fits(limit: Limit, details: Mapping[str, Detail], advice: Advice | No
         "more than the whole limit. "
     )
     if advice is not None and advice.now is not None:
-        return message + f"Set {advice.field} to {advice.now} or less, or ask an administrator to raise the limit."
+        return message + f"Set {advice.field} to {advice.now} or less, or {_more(limit)}."
     if advice is not None and advice.ever is not None:
         when = f"after it resets at {resets}" if resets else "once there is room again"
         return message + (
             f"Set {advice.field} to {advice.ever} or less and send it {when} (spent {details['spent']}, held "
-            f"{details['held']}), or ask an administrator to raise the limit."
+            f"{details['held']}), or {_more(limit)}."
         )
-    return message + "Send a smaller request, or ask an administrator to raise the limit."
+    return message + f"Send a smaller request, or {_more(limit)}."
+
+
+def _more(limit: Limit) -> str:
+    """How more is to be had: a run's budget is its client's own, and fixed by its first request."""
+    own = limit.owner_kind == "run"
+    return "begin another run with a larger budget" if own else "ask an administrator to raise the limit"
 
 
 def _no_room(limit: Limit, details: Mapping[str, Detail], waits: bool, advice: Advice | None) -> str:
@@ -183,7 +189,7 @@ def _no_room(limit: Limit, details: Mapping[str, Detail], waits: bool, advice: A
         f"{details['held']}, needed at worst {details['needed']}. "
     )
     resets = details["resets_at"]
-    message += f"It resets at {resets}." if resets else "It does not reset; ask an administrator to raise it."
+    message += f"It resets at {resets}." if resets else f"It does not reset; {_more(limit)}."
     if waits:
         return message + " Requests in flight hold the rest: try again shortly."
     if advice is not None and advice.now is not None:

@@ -88,7 +88,8 @@ class Section(Framed):
         """The text of a table that was never fetched: the reason, if it is known."""
         link = self.state.link
         if link.state == "refused":
-            return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
+            login = f"paig login {self.paig.root} --admin"
+            return f"✕ The gateway refuses the token: run `{login}`, or set PAIG_ADMIN_TOKEN."
         return f"✕ {safe(link.reason)}" if link.state == "lost" else "Loading …"
 
     def hints(self, *wanted: str) -> list[Content]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paig_client.api.errors import CODES, STATUS
-from paig_client.api.refusals import EXPLAINED, failover, next_step, reasons, what_happened
+from paig_client.api.refusals import EXPLAINED, failover, next_step, reasons, what_happened, would_help
 from paig_client.api.resources import Attempt, Request, Session, SessionLoop
 from paig_client.api.session_words import session_state, session_trouble
 
@@ -104,6 +104,20 @@ def test_no_one_waits_for_a_limit_that_does_not_reset() -> None:
     details = {"owner_kind": "limit", "owner": "agents", "window": "total", "resets_at": None}
     assert next_step("limit-exceeded", 402, details).startswith("The limit does not reset: send a smaller request")
     assert next_step("limit-exceeded", 402, {**details, "resets_at": "2026-12-01T00:00:00Z"}).startswith("Wait until")
+
+
+def test_waiting_is_no_advice_for_what_never_fits() -> None:
+    """A larger limit alone helps; a run's budget is its client's own to give."""
+    details = {
+        "owner_kind": "key",
+        "owner": "ci",
+        "window": "daily",
+        "amount": "0.001",
+        "resets_at": "2026-12-01T00:00Z",
+    }
+    assert would_help({**details, "needed": "0.0023"}) == "a larger limit"
+    assert would_help({**details, "needed": "0.0009"}) == "a larger limit; or waiting until 2026-12-01T00:00Z"
+    assert "larger budget" in next_step("limit-too-small", 400, {**details, "owner_kind": "run"})
 
 
 def test_advice_is_given_once() -> None:

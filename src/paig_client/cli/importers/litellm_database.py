@@ -29,11 +29,11 @@ READ = {
     BUDGETS: "budget_id tpm_limit rpm_limit max_budget budget_duration",
 }
 """The columns that become something here, by table."""
-RECORDS = frozenset(
+RECORDS = (
     "created_at created_by updated_at updated_by settings_updated_at last_active spend total_spend model_spend "
     "budget_reset_at key_name soft_budget_cooldown rotation_count last_rotation_at key_rotation_at config metadata "
     "admins members members_with_roles teams sso_user_id password password_reset_required last_breach_check_at "
-    "key_type allow_team_guardrail_config".split()
+    "key_type allow_team_guardrail_config"
 )
 """Columns that record something, or that limit nothing."""
 LIMITING = (
@@ -210,7 +210,7 @@ def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
     names |= {USERS: ("user", "user_email", "user_id"), BUDGETS: ("budget", "budget_id", "budget_id")}
     for table, rows in dump.rows.items():
         kind, alias, id = names[table]
-        known = RECORDS.union(READ[table].split())
+        known = {*RECORDS.split(), *READ[table].split()}
         found: dict[str, list[str]] = {}
         for row in rows:
             told = [column for column, text in row.items() if column not in known and text not in NOTHING]

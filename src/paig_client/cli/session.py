@@ -46,6 +46,10 @@ def login(
         say(f"Warning: {root} is not encrypted. Everyone on the way to it can read the secret.")
         if sys.stdin.isatty():
             confirm("Store a secret for it all the same?", yes=False)
+    if place == "keyring":
+        from paig_client import keychain
+
+        keychain.name()  # before a person is asked for anything: nothing can be kept without one
     if sso:
         from paig_client import personal_key
 

@@ -54,6 +54,15 @@ def test_login_refuses_plaintext_unless_told(paig: Paig, gateway: str, monkeypat
     assert profiles.get(gateway, "key") == (KEY, f"file {profiles.path()}")
 
 
+def test_without_a_keyring_no_one_is_asked_to_log_in(paig: Paig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before the login in a browser, which would be for nothing: the address here has no gateway."""
+    keyrings.use(monkeypatch, keyrings.PlaintextKeyring())
+    ran = paig("login", "http://127.0.0.1:1", "--sso")
+    assert ran.code != 0
+    assert "No keyring that keeps secrets safe was found" in ran.err
+    assert "No gateway answers" not in ran.err
+
+
 def test_login_checks_the_key(paig: Paig, gateway: str, memory: keyrings.Memory) -> None:
     """A key that the gateway does not take is not stored; nor is any where no gateway answers, unless told so."""
     refused = paig("login", gateway, stdin="paig_wrong")

@@ -117,7 +117,7 @@ async def test_a_wrong_token_is_said(world: World) -> None:
         text = await hand.sees("✕ token refused")
         assert "$0" not in text
         await hand.press("2")
-        await hand.sees("✕ The gateway refuses the token: run `paig login http", "--admin`, or set PAIG_ADMIN_TOKEN.")
+        await hand.sees("✕ The gateway refuses the token: run `paig login http", "--admin`, or set")
 
 
 async def test_a_small_terminal_is_told(world: World) -> None:

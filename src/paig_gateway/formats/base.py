@@ -77,6 +77,7 @@ class Call:
         background: The work goes on after the answer (`background: true`): usage comes through at a later look.
         session: What the request itself calls the conversation that it belongs to, for the provider's prompt cache.
         stored: The object stored at the provider that it continues: a response, a conversation, a cached content.
+        stores: Whether the provider is to keep the answer, so that a later request may name it (chats: `store`).
     """
 
     model: str
@@ -107,6 +108,7 @@ class Call:
     also: tuple[ModelCall, ...] = ()
     session: str | None = None
     stored: str | None = None
+    stores: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         fallbacks=instead,
         also=tuple(models_named.besides(top)),
         session=reading.string(top.get("prompt_cache_key")),
+        stores=reading.truth(top.get("store")),
     )
 
 

@@ -311,7 +311,9 @@ class StoredObjects:
             return
         if work_id:
             self._remember(self._object(exchange, candidate, work_id))
-        ids = {*_containers(body), *_files(body), *_spoken(exchange, body)}
+        ids = {*_containers(body), *_files(body)} if _MAY_NAME & body.keys() else set[str]()
+        if exchange.fmt.name == "openai-chat" and exchange.call.media_out:
+            ids.update(_spoken(body))
         if exchange.operation == "create" and not work_id and (id := _chat_id(exchange, body)):
             ids.add(id)
         objects += [self._object(exchange, candidate, id) for id in ids]
@@ -433,6 +435,10 @@ def _derived(body: Json) -> Iterable[str]:
             yield last_name(id)
 
 
+_MAY_NAME = frozenset({"container", "output", "content"})
+"""Members of an answer in which objects are named that the model's code made."""
+
+
 def _containers(body: Json) -> Iterable[str]:
     """The containers in which a model's code ran."""
     if isinstance(id := dig(body, "container", "id"), str):
@@ -451,12 +457,11 @@ def _files(body: Json) -> Iterable[str]:
                 yield id
 
 
-def _spoken(exchange: Exchange, body: Json) -> Iterable[str]:
+def _spoken(body: Json) -> Iterable[str]:
     """The ids of spoken answers, which a later request may name instead of sending them."""
-    if exchange.fmt.name == "openai-chat" and b'"audio"' in exchange.plain:
-        for choice in each(body.get("choices")):
-            if isinstance(id := dig(choice, "message", "audio", "id"), str) and id:
-                yield id
+    for choice in each(body.get("choices")):
+        if isinstance(id := dig(choice, "message", "audio", "id"), str) and id:
+            yield id
 
 
 def _keeps_items(exchange: Exchange) -> bool:
@@ -469,11 +474,7 @@ def _keeps_items(exchange: Exchange) -> bool:
 
 def _chat_id(exchange: Exchange, body: Json) -> str | None:
     """The id of a chat completion that the request asked the provider to store, or to fetch later."""
-    plain = exchange.plain
-    if not (reading.mentions(plain, "store") or reading.mentions(plain, "deferred")):
-        return None
-    top = reading.members(plain)
-    if not (reading.truth(top.get("store")) or reading.truth(top.get("deferred"))):
+    if not (exchange.call.stores or exchange.call.background):
         return None
     found = body.get("request_id") or body.get("id")
     return found if isinstance(found, str) and found else None

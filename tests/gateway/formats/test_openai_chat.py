@@ -75,6 +75,11 @@ def test_other_wishes() -> None:
     assert (call.stream, call.asks_usage, call.service_tier, call.media_out) == (False, False, None, False)
 
 
+def test_an_answer_that_the_provider_is_to_keep() -> None:
+    assert [ask(store=said).stores for said in (True, "true", False, None)] == [True, True, False, False]
+    assert not ask().stores
+
+
 def test_several_prompts_are_several_answers() -> None:
     """The old completions answer each prompt `n` times, and charge for the best of more."""
     body = {"model": "m", "prompt": ["a", "b"], "max_tokens": 10, "n": 2, "best_of": 3}

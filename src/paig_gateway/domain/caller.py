@@ -101,6 +101,11 @@ class Caller:
             )
 
     @cached_property
+    def is_capped(self) -> bool:
+        """Whether a hard limit on money binds all of its requests."""
+        return any(limit.unit == "usd" and not limit.soft for limit in self.limits)
+
+    @cached_property
     def _networks(self) -> tuple[tuple[_Network, ...], ...]:
         """The lists of networks in each of which the client must be."""
         given = (self.networks, self.project_networks)

@@ -7,10 +7,12 @@ what cannot be bounded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from genai_prices.types import ModelPrice, TieredPrices
 from genai_prices.units import UnitDef
@@ -98,8 +100,8 @@ def worst_case(
     if window is None:
         window = context_window(price, limits, at)
     most = (price.max_output if price else None) or limits.most or window
-    sizes = [media_tokens(item, model) for item in call.media]
-    media = sum(size for size in sizes if size is not None)
+    sizes = [media_tokens(item, model) for item in call.media] if call.media else []
+    media = sum(size for size in sizes if size is not None) if sizes else 0
     unbounded = call.unbounded_input or call.unbounded_tools or None in sizes
     stated_by_operator = price is not None and price.is_own and price.context_window
     reads = window if stated_by_operator else max(window, LEAST_READ)
@@ -113,7 +115,7 @@ def worst_case(
         fetched = whole if standard is None else min(whole, standard * call.answers)
         stated = max(min(stated, whole), fetched)
     asked = call.output_tokens
-    sounds = [audio_seconds(item) for item in call.media if item.kind == "audio"]
+    sounds = [audio_seconds(item) for item in call.media if item.kind == "audio"] if call.media else []
     return WorstCase(
         input_tokens=min(stated, whole),
         output_tokens=(most * call.answers if asked is None else min(asked, max(most, window) * call.answers))
@@ -196,15 +198,14 @@ class DearestRates:
         Raises:
             Unbounded: The price has a unit without a known bound.
         """
-        most = max(self._rates(number, worst).dollars(worst) for number in range(len(self.contexts)))
-        return nanodollars_ceiling(most * self.factor)
+        return max([self._rates(number, worst).nanodollars(worst) for number in range(len(self.contexts))])
 
     def _rates(self, number: int, worst: WorstCase) -> _Rates:
         prices, steps = self.contexts[number]
         level = sum(worst.input_tokens > step for step in steps) if steps else 0
         key = (number, level, worst.cache_write, worst.media_out)
         if (found := self._reached.get(key)) is None:
-            found = self._reached[key] = _reachable(worst, prices)
+            found = self._reached[key] = _reachable(worst, prices, Fraction(self.factor))
         return found
 
 
@@ -216,22 +217,24 @@ def _steps(prices: ModelPrice) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
-    """The dearest rates that requests of one kind can reach, in US dollars.
+    """The dearest rates that requests of one kind can reach, in whole parts of a nanodollar.
 
     Attributes:
         text: For a token of text in the input.
         media: For a token of anything else in the input.
         output: For a token of the output.
         others: For one of each unit that is not a token.
+        parts: How many parts a nanodollar has.
     """
 
-    text: Decimal
-    media: Decimal
-    output: Decimal
-    others: tuple[tuple[UnitDef, Decimal], ...]
+    text: int
+    media: int
+    output: int
+    others: tuple[tuple[UnitDef, int], ...]
+    parts: int
 
-    def dollars(self, worst: WorstCase) -> Decimal:
-        """Every token at the dearest rate that could apply.
+    def nanodollars(self, worst: WorstCase) -> int:
+        """Every token at the dearest rate that could apply, rounded up.
 
         Usage keys partition tokens, so each token is charged at exactly one rate: the dearest of the rates that the
         request can reach, times the bound of the tokens, is a bound of the sum.
@@ -241,18 +244,18 @@ class _Rates:
             total += self.media * worst.media_tokens
         for unit, rate in self.others:
             total += rate * _count(unit, worst)
-        return total
+        return -(-total // self.parts)
 
 
-def _reachable(worst: WorstCase, prices: ModelPrice) -> _Rates:
-    others: list[tuple[UnitDef, Decimal]] = []
-    text: dict[str, Decimal] = {}
-    media: dict[str, Decimal] = {}
+def _reachable(worst: WorstCase, prices: ModelPrice, factor: Fraction) -> _Rates:
+    others: list[tuple[UnitDef, Fraction]] = []
+    text: dict[str, Fraction] = {}
+    media: dict[str, Fraction] = {}
     for key, value in vars(prices).items():
         unit = UNITS.get(key)
         if unit is None or value is None:
             continue
-        rate = _dearest(value, worst.input_tokens) / unit.per
+        rate = Fraction(_dearest(value, worst.input_tokens)) / Fraction(unit.per) * factor * NANO
         family = unit.dimensions.get("family")
         if family == "tokens":
             direction = unit.dimensions["direction"]
@@ -263,8 +266,11 @@ def _reachable(worst: WorstCase, prices: ModelPrice) -> _Rates:
                 text[direction] = max(rate, text.get(direction, rate))
         elif rate:
             others.append((unit, rate))
-    output = (media if worst.media_out else text).get("output", Decimal(0))
-    return _Rates(text.get("input", Decimal(0)), media.get("input", Decimal(0)), output, tuple(others))
+    output = (media if worst.media_out else text).get("output", Fraction(0))
+    tokens = (text.get("input", Fraction(0)), media.get("input", Fraction(0)), output)
+    parts = math.lcm(*(rate.denominator for rate in (*tokens, *(rate for _, rate in others))))
+    into, other, out = (int(rate * parts) for rate in tokens)
+    return _Rates(into, other, out, tuple((unit, int(rate * parts)) for unit, rate in others), parts)
 
 
 def _count(unit: UnitDef, worst: WorstCase) -> int:

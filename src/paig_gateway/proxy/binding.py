@@ -30,7 +30,8 @@ def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Lim
 
 def alike(exchange: Exchange, order: list[Candidate]) -> list[Candidate]:
     """The candidates that are bound by the same limits as the first one."""
-    if not any(named.looks_at_member for named in exchange.caller.named):
+    named = exchange.caller.named
+    if not named or not any(one.looks_at_member for one in named):
         return order
     limits = binding_limits(exchange, order[0])
     return [candidate for candidate in order if binding_limits(exchange, candidate) == limits]
@@ -38,7 +39,7 @@ def alike(exchange: Exchange, order: list[Candidate]) -> list[Candidate]:
 
 def is_capped(exchange: Exchange, *, soft: bool = False) -> bool:
     """Whether a limit on money may bind the request: a hard one, or with `soft` any."""
-    if exchange.attribution.run_budget is not None:
+    if exchange.attribution.run_budget is not None or exchange.caller.is_capped:
         return True
     return any(limit.unit == "usd" and (soft or not limit.soft) for limit in _possible(exchange))
 

@@ -365,7 +365,8 @@ class Proxy:
             )
             await self.stored.check(exchange)
             order = await self.affinity.first(exchange.stored, order)
-            order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
+            if fmt.unmetered:
+                order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
             if exchange.fmt.batch:
                 exchange, order = await self.batches.prepare(exchange, order, capped=is_capped(exchange, soft=True))
                 if exchange.lines is not None and exchange.lines.named:

@@ -16,7 +16,7 @@ UNSEEN = "the gateway cannot see what this endpoint costs"
 
 
 def admitted(exchange: Exchange, order: list[Candidate], *, capped: bool) -> list[Candidate]:
-    """The members of a route at which an endpoint without a meter may be used.
+    """The members of a route at which a request to an endpoint without a meter may be sent.
 
     These are all members if the key has `allow_unmetered`; otherwise those with a flat price of the operator's, and, if
     no spending limit binds the request, those whose provider has `allow_unmetered`.
@@ -28,8 +28,6 @@ def admitted(exchange: Exchange, order: list[Candidate], *, capped: bool) -> lis
     Raises:
         GatewayError: `no-price` if none is left.
     """
-    if not exchange.fmt.unmetered:
-        return order
     allowed = exchange.caller.allow_unmetered
     kept = [one for one in order if one.price is not None or allowed or (one.provider.allow_unmetered and not capped)]
     if kept:

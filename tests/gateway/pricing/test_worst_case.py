@@ -180,6 +180,14 @@ def test_a_model_of_which_nothing_is_known_has_the_default_window() -> None:
     assert (worst.input_tokens, worst.output_tokens) == (DEFAULT_CONTEXT_WINDOW, DEFAULT_CONTEXT_WINDOW)
 
 
+def test_a_part_of_a_nanodollar_is_held_as_a_whole_one() -> None:
+    rates = {"input_mtok": "0.0001", "output_mtok": "0.0003", "requests_kcount": "0.0000007"}
+    price = own_price("odd", rates={unit: Decimal(rate) for unit, rate in rates.items()}).price
+    # 1 and 3 tenths of a nanodollar for a token, and 7 tenths for the request.
+    tokens = ((1, 1), (2, 2), (3, 0), (4, 0))
+    assert [ceiling(WorstCase(asked, said), price, NOW, None) for asked, said in tokens] == [2, 2, 1, 2]
+
+
 def test_an_uncountable_unit_has_no_bound() -> None:
     """A price by the second holds nothing for a request whose sound is not seen: it is refused, not free."""
     price = price_of("groq", "whisper-large-v3")

@@ -64,6 +64,11 @@ class Authenticator:
             return []
         return await _SCHEMES[scheme](self, provider, credential.secret or "", method, url, headers, body)
 
+    @staticmethod
+    def is_steady(scheme: AuthScheme) -> bool:
+        """Whether a scheme's headers follow from the credential alone: no signature of the request, no token."""
+        return scheme not in ("aws", "google")
+
     async def google_token(self, provider: ActiveProvider, secret: str) -> str:
         """An OAuth token for a Google credential, renewed in a thread before it ends."""
         key = (provider.name, secret)

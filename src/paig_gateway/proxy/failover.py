@@ -27,7 +27,7 @@ from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter, decode_json
 from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek
 from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
-from paig_gateway.proxy.upstream import Egress, Upstream
+from paig_gateway.proxy.upstream import Egress, RequestHead, Upstream
 from paig_gateway.routing.affinity import has_not
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.deadlines import Deadlines
@@ -53,6 +53,10 @@ log = logging.getLogger(__name__)
 
 _REFUSALS = frozenset({400, 401, 403})
 """Statuses by which providers refuse a credential."""
+
+
+MOST_HEADS, LONGEST_HEAD = 1024, 4096
+"""Heads of requests to providers that are kept at most, and the bytes of one that is kept."""
 
 
 @dataclass(slots=True)
@@ -128,6 +132,7 @@ class Failover:
         self._doubt = doubt
         self._renewed = renewed
         self._refuse_stream_options: set[str] = set()
+        self._heads: dict[tuple[object, ...], tuple[ActiveProvider, RequestHead]] = {}
 
     def decisions(self, exchange: Exchange, order: list[Candidate], outcome: Outcome) -> Decisions:
         """The decisions about the tries of a request."""
@@ -408,32 +413,49 @@ class Failover:
         asking = asking and fmt.asks is not None and call.stream and not call.asks_usage
         if asking and fmt.asks is not None and self._asks_usage(candidate):
             body, asked = fmt.asks(exchange.plain if body is exchange.body else body), True
+        if body is not exchange.body:
+            # All changes were made in the decoded body.
+            headers = [header for header in headers if header[0] != b"content-encoding"]
+        headers.append((b"accept-encoding", self._accept_encoding(exchange)))
+        head = await self._head(candidate, exchange.method, path, query, headers, body)
+        payload: bytes | AsyncIterator[bytes] | None
+        payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
+        length: int | None = None
+        if exchange.upload is not None:
+            payload = exchange.upload.pieces()
+            length = int(exchange.upload.length) if exchange.upload.length is not None else None
+        timeouts = self._deadlines.of_try(exchange, provider, self._clock())
+        trace = exchange.trace.headers(number) if exchange.trace is not None else None
+        answer = await self._upstream.send_after(head, payload, more=trace, length=length, timeouts=timeouts)
+        return (answer if adapter is None else AdaptedResponse(answer, adapter)), asked
+
+    async def _head(
+        self, candidate: Candidate, method: str, path: str, query: bytes, headers: Headers, body: bytes
+    ) -> RequestHead:
+        """The request line and headers for a candidate, the same bytes for all requests that are alike.
+
+        Raises:
+            SigningError: The credential cannot be used.
+            Unsendable: What a client or an operator wrote cannot be sent.
+        """
+        kind, provider = candidate.kind, candidate.provider
+        # The value keeps the provider alive, so that no other object gets its id.
+        key = (id(provider), candidate.credential, method, path, query, *headers)
+        if (known := self._heads.get(key)) is not None:
+            return known[1]
         url = kind.path(provider.base_url, path, provider.settings)
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
             version = provider.settings.get("api_version", "2024-10-21").encode()
             query = query + b"&api-version=" + version if query else b"api-version=" + version
         if query:
             url = f"{url}?{query.decode('latin-1')}"
-        if body is not exchange.body:
-            # All changes were made in the decoded body.
-            headers = [header for header in headers if header[0] != b"content-encoding"]
-        if exchange.trace is not None:
-            headers += exchange.trace.headers(number)
-        headers.append((b"accept-encoding", self._accept_encoding(exchange)))
-        headers += await self._auth.headers(
-            kind.auth, provider, candidate.credential, exchange.method, url, headers, body
-        )
-        payload: bytes | AsyncIterator[bytes] | None
-        payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
-        if exchange.upload is not None:
-            payload = exchange.upload.pieces()
-            if (length := exchange.upload.length) is not None:
-                headers.append((b"content-length", length))
-        timeouts = self._deadlines.of_try(exchange, provider, self._clock())
-        answer = await self._upstream.send(
-            exchange.method, url, headers, payload, timeouts=timeouts, way=way_to(provider)
-        )
-        return (answer if adapter is None else AdaptedResponse(answer, adapter)), asked
+        signed = await self._auth.headers(kind.auth, provider, candidate.credential, method, url, headers, body)
+        head = self._upstream.head(method, url, [*headers, *signed], way=way_to(provider))
+        if self._auth.is_steady(kind.auth) and len(head.lines) <= LONGEST_HEAD:
+            if len(self._heads) >= MOST_HEADS:
+                self._heads.clear()
+            self._heads[key] = provider, head
+        return head
 
     @staticmethod
     def _accept_encoding(exchange: Exchange) -> bytes:

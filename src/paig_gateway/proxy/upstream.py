@@ -11,6 +11,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Self, cast
 
 from paig_gateway.domain.http import Headers
@@ -21,7 +22,7 @@ from paig_gateway.proxy.upstream_errors import FAILURES, failure
 from paig_gateway.routing.deadlines import Timeouts
 from paig_gateway.routing.failures import Unsendable, UpstreamUnreachable
 
-__all__ = ["Egress", "Headers", "Timeouts", "Upstream", "UpstreamResponse"]
+__all__ = ["Egress", "Headers", "RequestHead", "Timeouts", "Upstream", "UpstreamResponse"]
 
 _DEFAULT = Timeouts()
 _KEEP_ALIVE = 15.0  # Seconds that an unused connection stays pooled: less than most servers allow.
@@ -110,17 +111,45 @@ class Upstream:
                 streamed or large body for longer than both timeouts together.
             Exception: Whatever the body's own iterator raises.
         """
-        if not self._open:
-            raise RuntimeError("Upstream is not open")
+        length = _given_length(headers)
+        return await self.send_after(self.head(method, url, headers, way=way), body, length=length, timeouts=timeouts)
+
+    def head(self, method: str, url: str, headers: Headers, *, way: Egress | None = None) -> RequestHead:
+        """The beginning of a request; `send_after` may send it again and again. See `send` for the arguments.
+
+        Raises:
+            Unsendable: The URL or the headers are not valid.
+        """
         if (parts := _URL.fullmatch(url)) is None:
             raise Unsendable("URL cannot be sent as it is", sent=False)
         origin = self._origins.get((parts["origin"], way)) or self._origin(parts["origin"], way)
-        limits = timeouts or self._timeouts
         target = parts["target"]
         if not target.startswith("/"):
             target = f"/{target}"
+        return RequestHead(origin, method, _head(method, target, headers, origin))
+
+    async def send_after(
+        self,
+        head: RequestHead,
+        body: bytes | AsyncIterator[bytes] | None,
+        *,
+        more: Headers | None = None,
+        length: int | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> UpstreamResponse:
+        """`send` with a head that was made before.
+
+        Args:
+            head: The beginning of the request.
+            body: As for `send`.
+            more: Headers of this request alone.
+            length: How long a streamed body is; None if that is not known.
+            timeouts: As for `send`.
+        """
+        if not self._open:
+            raise RuntimeError("Upstream is not open")
+        origin, method, limits = head.origin, head.method, timeouts or self._timeouts
         pieces: AsyncIterator[bytes] | None = None
-        length: int | None
         payload = b""
         if body is None or isinstance(body, bytes):
             payload = body or b""
@@ -128,7 +157,7 @@ class Upstream:
             if length > _SLICE:
                 pieces = _slices(payload)
         else:
-            pieces, length = body, _given_length(headers)
+            pieces = body
         framing = (
             b"transfer-encoding: chunked\r\n"
             if length is None
@@ -136,7 +165,8 @@ class Upstream:
             if length or body is not None or method in ("POST", "PUT", "PATCH")
             else b""
         )
-        request = _head(method, target, headers, framing, origin)
+        lines = head.lines + _lines(more) if more else head.lines
+        request = b"%b%b\r\n" % (lines, framing)
         loop = asyncio.get_running_loop()
         now = loop.time()
         total_at = now + limits.total
@@ -195,6 +225,24 @@ class Upstream:
         made = _Origin(tls, bare, port, place.encode(), proxy, ca_file, self._limit)
         self._origins[url, way] = made
         return made
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The beginning of a request, without what states the length of its body; credentials are among it.
+
+    Attributes:
+        origin: Where it is sent.
+        method: The HTTP method.
+        lines: The request line and headers, each with its end.
+    """
+
+    origin: _Origin
+    method: str
+    lines: bytes
+
+    def __repr__(self) -> str:
+        return f"RequestHead({self.method})"
 
 
 class _Origin:
@@ -440,30 +488,33 @@ def _given_length(headers: Headers) -> int | None:
     return int(given) if given.isdigit() else None
 
 
-def _head(method: str, target: str, headers: Headers, framing: bytes, origin: _Origin) -> bytes:
+def _head(method: str, target: str, headers: Headers, origin: _Origin) -> bytes:
     """The request line and headers.
 
     Raises:
         Unsendable: A header would break the framing.
     """
-    lines = [f"{method} {origin.prefix}{target} HTTP/1.1".encode()]
-    hosted = False
-    for name, value in headers:
-        if name in _FRAMING:
-            continue
-        hosted = hosted or name == b"host"
-        lines.append(name + b": " + value)
-    if not hosted:
-        lines.insert(1, b"host: " + origin.authority)
-    head = b"\r\n".join(lines)
+    line = f"{method} {origin.prefix}{target} HTTP/1.1\r\n".encode()
+    host = b"" if any(name == b"host" for name, _ in headers) else b"host: %s\r\n" % origin.authority
+    if line.count(b"\n") != 1 or line.count(b"\r") != 1 or b"\0" in line:
+        raise Unsendable("request cannot be expressed in HTTP", sent=False)
+    return line + host + _lines(headers) + origin.extra
+
+
+def _lines(headers: Headers) -> bytes:
+    """Headers as they are sent, without those that state the length of a body.
+
+    Raises:
+        Unsendable: A header would break the framing.
+    """
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] not in _FRAMING]
+    found = b"".join(lines)
     # One line break per line, and only tokens as names: otherwise a header could end its line early.
-    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
+    if found.count(b"\n") != len(lines) or found.count(b"\r") != len(lines) or b"\0" in found:
         raise Unsendable("request cannot be expressed in HTTP", sent=False)
     if not all(_is_token(name) for name, _ in headers):
         raise Unsendable("request cannot be expressed in HTTP", sent=False)
-    if not head.isascii():
-        head = b"\r\n".join(map(_in_utf8, lines))
-    return b"%s\r\n%s%s\r\n" % (head, origin.extra, framing)
+    return found if found.isascii() else b"".join(map(_in_utf8, lines))
 
 
 _NAMES: set[bytes] = set()

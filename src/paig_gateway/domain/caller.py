@@ -106,6 +106,11 @@ class Caller:
         return any(limit.unit == "usd" and not limit.soft for limit in self.limits)
 
     @cached_property
+    def has_raises(self) -> bool:
+        """Whether the amount of a limit on all of its requests is raised for a while."""
+        return any(limit.raises for limit in self.limits)
+
+    @cached_property
     def _networks(self) -> tuple[tuple[_Network, ...], ...]:
         """The lists of networks in each of which the client must be."""
         given = (self.networks, self.project_networks)

@@ -43,7 +43,7 @@ def media_in(messages: Raw | None) -> Media:
     """The media in a list of chat messages."""
     media = Media()
     for message in reading.objects(messages):
-        if reading.present(message.get("audio")):  # an earlier spoken answer, kept at the provider
+        if "audio" in message and reading.present(message["audio"]):  # an earlier spoken answer, kept at the provider
             media.unbounded()
         for part in reading.objects(message.get("content")):
             kind = reading.string(part.get("type"))

@@ -57,8 +57,9 @@ def _only_usage(body: bytes, paths: tuple[tuple[str, ...], ...], known: Mapping[
     """
     if paths[:1] != (("usage",),) or type(known.get("usage")) is not dict or b"\\u" in body:
         return None
-    found = _FLAT.search(body)
-    if found is None or body.count(b'"usage"') > 1:
+    at = body.find(b'"usage"')
+    found = _FLAT.match(body, at) if at >= 0 else None
+    if found is None or body.find(b'"usage"', at + 1) >= 0:
         return None
     try:
         msgspec.json.decode(found[1])

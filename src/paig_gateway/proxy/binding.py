@@ -25,6 +25,8 @@ def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Lim
         limits += run_limit(caller.key_id, attribution)
     if caller.named:
         limits += bound(caller.named, subject(exchange, candidate))
+    if limits is caller.limits and not caller.has_raises:
+        return limits
     return in_force(limits, exchange.time) if any(limit.raises for limit in limits) else limits
 
 

@@ -287,7 +287,7 @@ class Proxy:
     ) -> tuple[bytes, bytes]:
         """The request's body, as received and decoded."""
         limit = self.settings.max_body_mb * MEGABYTE
-        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        length = dict(headers).get(b"content-length", b"0")
         body = await request.read_body(length, receive, limit, body_bytes)
         return body, request.readable(body, stated.encoding, limit)
 
@@ -416,7 +416,7 @@ class Proxy:
         passed_over: dict[str, str] = {}
         while True:
             full = Held(exchange, order, reservation)
-            others = len(alike(exchange, order)) < len(order)
+            others = exchange.caller.named != () and len(alike(exchange, order)) < len(order)
             try:
                 held = await hold(self.ledger, full, 0.0 if others else self.settings.limit_wait)
                 return replace(held, passed_over=passed_over) if passed_over else held

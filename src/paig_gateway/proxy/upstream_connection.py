@@ -285,7 +285,7 @@ class Connection(asyncio.Protocol):
             self._complete, self._keep = True, self._parser.should_keep_alive()
             self._parser = _parser(self)
         else:
-            self._until_close = status not in (204, 304) and not any(map(_frames, self._headers))
+            self._until_close = status not in (204, 304) and not _states_end(self._headers)
         response._head(status, self._headers)
 
     def on_body(self, data: bytes) -> None:
@@ -318,10 +318,12 @@ def _parser(connection: Connection) -> httptools.HttpResponseParser:
     return parser
 
 
-def _frames(header: tuple[bytes, bytes]) -> bool:
-    """Whether a header determines where the body ends."""
-    name, value = header
-    return name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
+def _states_end(headers: Headers) -> bool:
+    """Whether headers determine where the body ends."""
+    for name, value in headers:
+        if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
+            return True
+    return False
 
 
 class UpstreamResponse:

@@ -184,10 +184,10 @@ def until_refilled(headers: HeaderPairs, now: datetime) -> float | None:
 
     If several are, the one that is refilled last.
     """
-    names = [name for name, value in headers if value == b"0" and b"ratelimit" in name and b"remaining" in name]
-    if not names:
-        return None
     given = dict(headers)
+    if b"0" not in given.values():
+        return None
+    names = [name for name, value in given.items() if value == b"0" and b"ratelimit" in name and b"remaining" in name]
     waits = [_until(given.get(name.replace(b"remaining", b"reset")), now) for name in names]
     return max((wait for wait in waits if wait is not None), default=None)
 

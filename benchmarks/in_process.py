@@ -188,14 +188,14 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
         threads, process, began = time.thread_time(), time.process_time(), time.perf_counter()
         await asyncio.gather(*(client.ask(count // len(clients)) for client in clients))
         loop_time, wall = time.thread_time() - threads, time.perf_counter() - began
-        ledger = gateway._parts.ledger  # type: ignore[union-attr]
+        ledger = gateway._parts.core.ledger  # type: ignore[union-attr]
         await ledger.flush()
         return loop_time / count * 1e6, (time.process_time() - process) / count * 1e6, wall / count * 1e6
 
     await load(1000)
     if options.profile:
         profiles = [cProfile.Profile(time.thread_time), cProfile.Profile(time.thread_time)]
-        writer = gateway._parts.ledger._writer  # type: ignore[union-attr]
+        writer = gateway._parts.core.ledger._writer  # type: ignore[union-attr]
         turn, first = writer._turn, threading.Event()
 
         def profiled() -> None:

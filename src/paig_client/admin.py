@@ -134,11 +134,11 @@ class AsyncCollection(CollectionCalls[SpecT, ModelT, MadeT]):
 
 
 class Keys(KeyCalls, Collection[KeySpec, Key, NewKey]):
-    """A collection that also has `rotate`, `disable` and `enable`."""
+    """A collection that also has `rotate`, `disable`, `block` and `enable`."""
 
 
 class AsyncKeys(KeyCalls, AsyncCollection[KeySpec, Key, NewKey]):
-    """A collection that also has `rotate`, `disable` and `enable`, each to be awaited."""
+    """A collection that also has `rotate`, `disable`, `block` and `enable`, each to be awaited."""
 
 
 class Providers(ProviderCalls, Collection[ProviderSpec, Provider, Provider]):

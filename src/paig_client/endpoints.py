@@ -217,6 +217,11 @@ class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
         return ApiCall("POST", _at(self.path, name, "disable"), _one(Key))
 
     @endpoint
+    def block(self, name: str) -> ApiCall[Key]:
+        """Refuse the key until an administrator of the whole gateway enables it."""
+        return ApiCall("POST", _at(self.path, name, "block"), _one(Key))
+
+    @endpoint
     def enable(self, name: str) -> ApiCall[Key]:
         """Accept the key again."""
         return ApiCall("POST", _at(self.path, name, "enable"), _one(Key))

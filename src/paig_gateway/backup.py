@@ -28,9 +28,9 @@ from sqlmodel import SQLModel
 from paig_gateway.database import conversion, upgrade
 from paig_gateway.database.engine import DatabaseError, check_postgresql, explain, open_engine, utc_now
 from paig_gateway.secrets.errors import SecretsError
-from paig_gateway.secrets.home import admin_token, database_url, home_folder, secret_key
+from paig_gateway.secrets.home import admin_token, database_url, given, home_folder, secret_key
 
-SECRETS = {"secret.key": secret_key, "admin.token": admin_token}
+SECRETS = {"secret.key": ("PAIG_SECRET_KEY", secret_key), "admin.token": ("PAIG_ADMIN_TOKEN", admin_token)}
 MANIFEST, SQLITE, TABLES = "manifest.json", "paig.db", "tables/"
 REVISION = "alembic_version"
 FORMAT = 1
@@ -63,9 +63,10 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
             "rows": {},
             "secrets": list(SECRETS),
         }
+        _check_secrets(home)
         engine = _existing(home) if not secrets_only else None
         with _new_archive(file) as archive:
-            for name, read in SECRETS.items():
+            for name, (_, read) in SECRETS.items():
                 archive.writestr(name, read(home))
             if engine is not None:
                 with closing_engine(engine):
@@ -114,7 +115,7 @@ def restore(file: Path, url: str | None = None) -> None:
     try:
         home = home_folder()
         with zipfile.ZipFile(file) as archive:
-            for name, read in SECRETS.items():
+            for name, (_, read) in SECRETS.items():
                 if (home / name).exists() and read(home, {}) != archive.read(name).decode():
                     raise BackupError(f"{home} has another gateway's {name}: restore into an empty PAIG_HOME")
             if found["database"] != "none":
@@ -173,6 +174,13 @@ def _new_archive(file: Path) -> Iterator[zipfile.ZipFile]:
         raise BackupError(f"{file} exists already and is not overwritten") from None
     finally:
         os.unlink(name)
+
+
+def _check_secrets(home: Path) -> None:
+    """Refuse a home folder that is not a gateway's: reading its secrets would make new ones, which open nothing."""
+    for name, (variable, _) in SECRETS.items():
+        if given(variable, os.environ) is None and not (home / name).exists():
+            raise BackupError(f"there is no {home / name}, and {variable} is not set: is PAIG_HOME the gateway's?")
 
 
 def _existing(home: Path) -> Engine:

@@ -168,7 +168,7 @@ class Double:
         if rest == ["rotate"]:
             return await _answer(send, 200, {"id": row["id"], "name": row["name"], "key": "paig_rotated"})
         if rest:
-            row["status"] = "disabled" if rest == ["disable"] else "active"
+            row["status"] = {"disable": "disabled", "block": "blocked"}.get(rest[0], "active")
         await _answer(send, 200, _shown(row))
 
     async def _events(self, headers: Mapping[str, str], send: Any) -> None:

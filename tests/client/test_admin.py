@@ -70,6 +70,7 @@ def test_keys_can_be_rotated_disabled_and_enabled(admin: AdminClient) -> None:
     admin.keys.create("ci", KeySpec())
     assert admin.keys.rotate("ci").key == "paig_rotated"
     assert admin.keys.disable("ci").status == "disabled"
+    assert admin.keys.block("ci").status == "blocked"
     assert admin.keys.enable("ci").status == "active"
 
 

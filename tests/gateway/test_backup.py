@@ -102,10 +102,28 @@ def test_a_damaged_database_is_told_with_what_to_do(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PAIG_HOME", str(tmp_path))
     monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    monkeypatch.setenv("PAIG_SECRET_KEY", "s" * 44)
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", "t" * 44)
     (tmp_path / "paig.db").write_bytes(b"no database")
     with pytest.raises(BackupError, match=r"is damaged .* restore a backup"):
         write(tmp_path / "x.zip")
     assert list(tmp_path.glob("*.zip")) == []
+
+
+@pytest.mark.parametrize("secrets_only", [False, True])
+def test_a_backup_makes_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], secrets_only: bool
+) -> None:
+    """In a folder without secrets it is refused: new ones would open nothing that the gateway stored."""
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path))
+    for name in ("PAIG_DATABASE_URL", "PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["backup", str(tmp_path / "x.zip"), *(["--secrets-only"] if secrets_only else [])])
+    assert ended.value.code == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "secret.key, and PAIG_SECRET_KEY is not set: is PAIG_HOME the gateway's?" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_restore_is_refused_while_a_gateway_runs(

@@ -78,6 +78,17 @@ def disable(name: Name, json: JsonOption = False, url: Url = None, profile: Prof
     print_json(key) if json else say(f"Disabled the key {key.name}.")
 
 
+@keys.command("block", example="paig keys block ci")
+def block(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
+    """Refuse a key until an administrator of the whole gateway enables it.
+
+    An administrator of the key's project alone cannot undo this, unlike `paig keys disable`.
+    """
+    with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
+        key = admin.keys.block(name)
+    print_json(key) if json else say(f"Blocked the key {key.name}.")
+
+
 @keys.command("enable", example="paig keys enable ci")
 def enable(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Accept a disabled or blocked key again."""

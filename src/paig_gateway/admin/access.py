@@ -82,6 +82,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "delete_key": Needs("keys:write", in_project=True),
     "rotate_key": Needs("keys:write", in_project=True),
     "disable_key": Needs("keys:write", in_project=True),
+    "block_key": Needs("keys:write"),
     "enable_key": Needs("keys:write", in_project=True),
     "record_spent": Needs("ledger:write"),
     "get_organisation": Needs("catalog:read"),

@@ -94,6 +94,8 @@ class PermittedKeys:
     def set_state(self, reference: str, state: KeyState, *, actor: str) -> Key:
         """Disable or enable a key."""
         id, version = self._mine(reference)
+        if self._theirs is not None and self._get(id).status == "blocked":
+            raise ProblemError("forbidden", "The key is blocked: enabling it needs keys:write in the whole gateway.")
         return self._judged()(self._keys.set_state(id, state, actor=actor, version=version))
 
     def _judged(self) -> Callable[[Key], Key]:
@@ -194,6 +196,9 @@ def key_routes(services: AdminServices) -> APIRouter:
         return made
 
     _add_switch(router, services, "disable", "disabled", "Refuse a key from now on")
+    _add_switch(
+        router, services, "block", "blocked", "Refuse a key until an administrator of the whole gateway enables it"
+    )
     _add_switch(router, services, "enable", "active", "Take a key again")
     return router
 

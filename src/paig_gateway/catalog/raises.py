@@ -105,12 +105,12 @@ class Raises:
             edit.record("end-raise", "limit", _name(before), {"amount": f"{before.amount:f}", "why": before.why}, None)
 
     def requests(self, state: Literal["open", "approved", "declined"] | None = "open") -> list[LimitRequest]:
-        """Requests for more, the oldest first."""
+        """The latest 1,000 requests for more, the oldest first."""
         with self._catalog.view() as session:
-            found = select(LimitRequestRow).order_by(col(LimitRequestRow.time)).limit(1000)
+            found = select(LimitRequestRow).order_by(col(LimitRequestRow.time).desc()).limit(1000)
             if state is not None:
                 found = found.where(LimitRequestRow.state == state)
-            return [_request(session, row) for row in session.exec(found)]
+            return [_request(session, row) for row in session.exec(found)][::-1]
 
     def ask(self, key_id: str, limit_id: str, to: Decimal, why: str) -> LimitRequest:
         """Ask for a higher amount of a limit, as the holder of a key.

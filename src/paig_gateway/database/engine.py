@@ -65,6 +65,11 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
             "PAIG_DATABASE_URL is not a database URL: write sqlite:///path/to/file.db or "
             "postgresql+psycopg://user:password@host/name"
         ) from None
+    if "@" in (parsed.host or "") or "@" in (parsed.database or ""):
+        raise DatabaseError(
+            "The password in PAIG_DATABASE_URL has a character with a meaning in URLs: write @ as %40, : as %3A, / as"
+            " %2F, ? as %3F, # as %23, % as %25"
+        )
     match parsed.get_backend_name():
         case "sqlite":
             return _open_sqlite(parsed)
@@ -222,32 +227,68 @@ def check_postgresql(engine: Engine) -> None:
 
 def explain(engine: Engine, message: str) -> str:
     """A driver's error as one line that says what to do."""
-    reason = " ".join(message.split())
-    lower = reason.lower()
-    where = engine.url.render_as_string(hide_password=True)
-    if "malformed" in lower or "not a database" in lower:
-        return (
-            f"The database file {engine.url.database} is damaged ({reason}): restore a backup, or move the file away"
-            f" to start with an empty database."
-        )
-    if "locked" in lower and engine.dialect.name == "sqlite":
-        return (
-            f"The database file {engine.url.database} is locked by another program ({reason}): end it, such as an"
-            f" open sqlite3 shell, and start again."
-        )
-    if "readonly" in lower or "read-only" in lower:
-        return f"The database {where} cannot be written ({reason}): check the disk and the rights of its folder."
-    if "lock timeout" in lower:
-        return (
-            f"Another session holds the migration lock of {where} for more than {MIGRATION_SECONDS} seconds"
-            f"{_lock_holder(engine)}: wait for the other gateway's migration, or end that session."
-        )
-    if "permission denied" in lower or "must be owner" in lower:
-        return (
-            f"The database role may not create or change paig's tables ({reason}): as an administrator run GRANT"
-            f" CREATE, USAGE ON SCHEMA public TO the role, or make the role the database's owner."
-        )
-    return f"Cannot use the database {where}: {reason}"
+    said = " ".join(message.split())
+    found = next((line for signs, line in _EXPLAINED if any(sign in said.lower() for sign in signs)), None)
+    holder = _lock_holder(engine) if found is _LOCK_HELD else ""
+    return (found or "Cannot use the database {where}: {said}").format(
+        where=shown_database(engine.url), said=said, seconds=MIGRATION_SECONDS, holder=holder
+    )
+
+
+_LOCK_HELD = (
+    "Another session holds the migration lock of {where} for more than {seconds} seconds{holder}: wait for the other"
+    " gateway's migration, or end that session."
+)
+_EXPLAINED = (
+    (
+        ("malformed", "not a database"),
+        "The database file {where} is damaged ({said}): restore a backup, or move the file away to start with an"
+        " empty database.",
+    ),
+    (
+        ("database is locked", "table is locked", "locking protocol"),
+        "The database file {where} is locked by another program ({said}): end it, such as an open sqlite3 shell, and"
+        " start again.",
+    ),
+    (
+        ("readonly", "read-only"),
+        "The database {where} cannot be written ({said}): check the disk and the rights of its folder.",
+    ),
+    (("lock timeout",), _LOCK_HELD),
+    (
+        ("permission denied", "must be owner"),
+        "The database role may not create or change paig's tables ({said}): as an administrator run GRANT CREATE, "
+        "USAGE ON SCHEMA public TO the role, or make the role the database's owner.",
+    ),
+    (
+        ("already exists",),
+        "The database {where} has tables of another application ({said}): create a database for paig alone, and name it"
+        " in PAIG_DATABASE_URL.",
+    ),
+    (
+        ("no schema has been selected",),
+        "The search_path of the database role names no schema that exists in {where}: create the schema, or change the"
+        " role's search_path.",
+    ),
+    (
+        ("invalid connection option", "invalid uri query parameter"),
+        "PAIG_DATABASE_URL has a parameter that PostgreSQL's client library does not know ({said}): remove it. For a"
+        " schema, write ?options=-csearch_path%3DNAME.",
+    ),
+    (
+        ("disk is full", "no space left"),
+        "The disk of the database {where} is full ({said}): free space, and start again.",
+    ),
+)
+"""What a driver's error has in it, and what to say and do about it; the first that fits counts."""
+
+
+def shown_database(url: URL) -> str:
+    """A database as errors name it: without user, password and parameters, which may hold secrets."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    host = url.host or str(url.query.get("host", "this machine"))
+    return f"'{url.database or ''}' at {host}" + (f":{url.port}" if url.port else "")
 
 
 def _lock_holder(engine: Engine) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from alembic import command
@@ -23,6 +24,11 @@ def check_known(connection: Connection) -> None:
     """
     scripts = _scripts(Config())
     current = _revision(connection)
+    if current is not None and not re.fullmatch(r"\d{4}", current):
+        raise UnknownRevisionError(
+            f"The database belongs to another application that uses Alembic: its schema is '{current}'. Create a"
+            " database for paig alone, and name it in PAIG_DATABASE_URL."
+        )
     if current is not None and current not in {known.revision for known in scripts.walk_revisions()}:
         raise UnknownRevisionError(
             f"The database was last used by a newer paig: its schema is '{current}', this version knows up to "

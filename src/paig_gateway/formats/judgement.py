@@ -8,15 +8,15 @@ is tried. Only formats that name the members of an answer (`Format.answer`) are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import Format, Framing, StreamEvent
 from paig_gateway.formats.framing import FRAMINGS, sniffed
 
-Judgement = Literal["answer", "not-answer", "more"]
-"""`more`: the bytes so far do not decide it."""
+Judgement = Literal["answer", "not-answer", "cut", "more"]
+"""`cut`: JSON that breaks off, so it may have been an answer. `more`: the bytes so far do not decide it."""
 
 MOST = 64 * 1024
 """Bytes that are read: a body that is still undecided then counts as an answer."""
@@ -33,21 +33,18 @@ _SHORTEST = 6
 """Bytes after which a text that is neither JSON nor events shows itself: `event:` is the longest first field."""
 
 
-def judge(fmt: Format, status: int, headers: Mapping[str, str], head: bytes, complete: bool) -> Judgement:
+def judge(fmt: Format, status: int, head: bytes, complete: bool) -> Judgement:
     """Judge an answer with a status below 400.
 
     Args:
         fmt: The API format of the request.
-        headers: The response's headers, by lower-case name.
-        head: The first bytes of the body.
+        head: The first bytes of the body, without its content encoding.
         complete: Whether these are all.
     """
     if not fmt.answer:
         return "not-answer" if complete and is_error_page(fmt, head) else "answer"
     if not 200 <= status < 300 or status == 204:
         return "not-answer"
-    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        return "answer"  # the meter reads it once it is decoded
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     undecided: Judgement = "not-answer" if complete else "more" if len(head) < MOST else "answer"
     if not text or (len(text) < _SHORTEST and not complete and text[:1] not in b"{["):
@@ -64,7 +61,9 @@ def _judge_json(fmt: Format, text: bytes, undecided: Judgement, *, complete: boo
     if not complete:
         return undecided
     tops = reading.objects(text) if text.startswith(b"[") else [reading.members(text)]
-    return "answer" if any(_has_answer(fmt, top) for top in tops) else "not-answer"
+    if any(_has_answer(fmt, top) for top in tops):
+        return "answer"
+    return "not-answer" if reading.is_whole(text) else "cut"
 
 
 def _has_answer(fmt: Format, top: reading.Members) -> bool:

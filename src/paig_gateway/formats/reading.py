@@ -148,6 +148,17 @@ def array(raw: Raw | None) -> list[msgspec.Raw]:
         return []
 
 
+def is_whole(raw: Raw) -> bool:
+    """Whether JSON has its end, however wrong it may be before."""
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return "truncated" not in str(error)
+    except RecursionError:
+        return True
+    return True
+
+
 def value(raw: Raw | None) -> object:
     """The value, decoded in full, or None."""
     try:

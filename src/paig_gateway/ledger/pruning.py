@@ -14,6 +14,7 @@ from paig_gateway.ledger.statements import TABLES
 from paig_gateway.ledger.stored_objects import keep_works
 
 REQUESTS, COUNTERS, LIMITS, RUNS = (TABLES[name] for name in ("requests", "counters", "limits", "runs"))
+ASKS, KEYS, USERS = (TABLES[name] for name in ("limit_requests", "keys", "users"))
 PRUNE_ROWS = 250
 """How many rows are removed in one transaction, so that no request waits long."""
 
@@ -76,6 +77,19 @@ def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
     """Remove requests; rollups and counters keep what they cost, and stored objects their owners."""
     keep_works(connection, ids)
     connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids)))
+
+
+def remove_answered(connection: Connection, before: datetime, whose: Whose = ANYONE) -> None:
+    """Remove requests for more of a limit that were answered before a moment."""
+    keys = select(KEYS.c.id)
+    owned = []
+    if whose.key is not None:
+        owned.append(or_(ASKS.c.key_id == whose.key, ASKS.c.key_id.in_(keys.where(KEYS.c.name == whose.key))))
+    if whose.user is not None:
+        named = KEYS.c.user_id.in_(select(USERS.c.id).where(USERS.c.name == whose.user))
+        owned.append(ASKS.c.key_id.in_(keys.where(or_(KEYS.c.user_id == whose.user, named))))
+    old = (ASKS.c.decided_at < milliseconds(before), *owned)
+    connection.execute(delete(ASKS).where(*old))
 
 
 def old_runs(

@@ -40,7 +40,7 @@ async def prune(
     pause: float = 0.0,
     whose: pruning.Whose = pruning.ANYONE,
 ) -> int:
-    """Remove finished requests from before a moment, and budgets of runs without any request left.
+    """Remove requests that finished before a moment, ended runs' budgets, and answered requests for more.
 
     Args:
         engine: The ledger's database, to be read.
@@ -52,7 +52,7 @@ async def prune(
     Returns:
         How many requests were removed.
     """
-    pruned, place = 0, None
+    pruned, place, given = 0, None, before
     # The row of a batch's line shows that it is charged, so it is needed until all lines are.
     oldest = await in_thread(batches.oldest, engine)
     before = before if oldest is None else min(before, oldest)
@@ -62,6 +62,7 @@ async def prune(
         pruned, place = pruned + len(found), found[-1]
         await asyncio.sleep(pause)
     await _prune_runs(engine, perform, before, pause)
+    await perform(partial(pruning.remove_answered, before=given, whose=whose))
     return pruned
 
 

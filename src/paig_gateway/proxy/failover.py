@@ -21,6 +21,7 @@ from paig_gateway.formats.openai_chat import refuses_some_member, refuses_stream
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
 from paig_gateway.providers.auth import Authenticator, SigningError
+from paig_gateway.proxy.content_encoding import UnknownEncoding, decoder
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
@@ -45,7 +46,7 @@ from paig_gateway.routing.decisions import (
     Unsigned,
 )
 from paig_gateway.routing.decisions import TryCandidate as SendTo
-from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
+from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import HealthTracker, Try
 from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may, of_status
 
@@ -327,16 +328,29 @@ class Failover:
 
         Raises:
             UpstreamTimeout: Only white space arrived in time.
+            UpstreamBroken: It breaks off, or is not in its content encoding.
         """
+        try:
+            undo = decoder(headers.get("content-encoding", ""))
+        except UnknownEncoding:
+            return False
+        plain, decoded = bytearray(), 0
         time = asyncio.get_running_loop().time
         until = time() + self._deadlines.of_try(exchange, candidate.provider, self._clock()).first_byte
         while True:
-            head = b"".join(peeked.buffered)
-            found = judge(exchange.fmt, peeked.status, headers, head, peeked.ended)
+            for piece in peeked.buffered[decoded:]:
+                try:
+                    plain += piece if undo is None else undo(piece)
+                except ValueError:
+                    raise UpstreamBroken("the answer is not in its content encoding", sent=True) from None
+            decoded = len(peeked.buffered)
+            found = judge(exchange.fmt, peeked.status, bytes(plain), peeked.ended)
+            if found == "cut":
+                raise UpstreamBroken("the answer is not whole", sent=True)
             if found != "more":
                 return found == "not-answer"
             if not await peeked.read(max(until - time(), 0.0)) and not peeked.ended:
-                if peeked.failure is None and not head.strip():
+                if peeked.failure is None and not plain.strip():
                     raise UpstreamTimeout("no data in time", sent=True)
                 return False  # It is relayed without this limit; a failure is raised then.
 

@@ -425,6 +425,8 @@ class ResponseRelay:
             outcome.error = error_type(error)
             if outcome.tried is not None:
                 outcome.tried.stream_error(outcome.error)
+        elif self.ended and meter.is_empty() and self.exchange.fmt.answer:
+            outcome.error = outcome.error or error_in(None)
         outcome.work_id = self.exchange.work_of(meter.body)
         self._learn()
         charge_stream(outcome, meter, self.candidate, ended=self.ended, asked=self.asked)

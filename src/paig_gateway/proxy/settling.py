@@ -106,8 +106,11 @@ def charge_body(
         outcome.error = f"upstream-{status}"
     elif fmt.later_look:
         pass
-    elif judge(fmt, status, {}, plain, complete=True) == "not-answer":
+    elif (judged := judge(fmt, status, plain, complete=True)) == "not-answer":
         outcome.error = outcome.error or error_in(body)
+    elif judged == "cut":
+        outcome.error = outcome.error or "upstream-unreachable"
+        outcome.charge(candidate.ceiling, "ceiling", CUT)
     elif call.background:
         if call.units:
             outcome.reading = UsageReading(Extracted({**NOTHING, **call.units}, {}, call.model), candidate.price, 0)

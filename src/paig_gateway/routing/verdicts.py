@@ -90,6 +90,9 @@ _UNKNOWN_MODEL = re.compile(
 )
 """Matches a 400 or 404 that means that the model is not served here."""
 
+_PAGE = re.compile(rb"\s*<(?:!doctype|html|head|\?xml)", re.IGNORECASE)
+"""Matches a page for people: a firewall or proxy before the provider refused the request, not its API."""
+
 _NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
@@ -128,11 +131,14 @@ def of_request(status: int, body: bytes) -> bool:
 def another_may(status: int, body: bytes) -> Reach | None:
     """Which other candidate may serve a request that was refused without a failure; None if no other may.
 
-    Another credential may have a scope that this one lacks; another member may know the model, or accept the size.
+    Another credential may have a scope that this one lacks; another member may know the model, accept the size, or have
+    no firewall that refuses the request with a page.
     """
     if status in (401, 403) and of_request(status, body):
         return "credential"
     if status in (400, 404) and _UNKNOWN_MODEL.search(body):
+        return "member"
+    if status in (400, 403, 404) and _PAGE.match(body):
         return "member"
     return "member" if status in (413, 429) and of_request(status, body) else None
 

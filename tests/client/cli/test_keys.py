@@ -121,6 +121,7 @@ def test_disable_and_enable_say_what_they_did(paig: Paig, url: str) -> None:
     """The key's state changes, and can be had as JSON."""
     paig("keys", "create", "ci", "--url", url)
     assert "Disabled" in paig("keys", "disable", "ci", "--url", url).err
+    assert "Blocked" in paig("keys", "block", "ci", "--url", url).err
     assert json.loads(paig("keys", "enable", "ci", "--json", "--url", url).out)["status"] == "active"
 
 

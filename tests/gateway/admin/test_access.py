@@ -56,6 +56,7 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "delete_key": ("oae", "oae"),
     "rotate_key": ("oae", "oae"),
     "disable_key": ("oae", "oae"),
+    "block_key": ("oae", ""),
     "enable_key": ("oae", "oae"),
     "record_spent": ("oa", ""),
     "get_organisation": ("oaev", ""),
@@ -316,6 +317,18 @@ def test_a_project_s_editor_keeps_to_it(gateway: Gateway, tokens: Mapping[str, s
         as_(gateway, tokens, "org-editor").keys.create("x", KeySpec(secret="file:/etc/hostname"))
     red.keys.delete("red-new")
     assert {entry.actor for entry in owner.audit(name="red-new")} == {"admin:red-editor/t"}
+
+
+def test_a_blocked_key_is_enabled_for_the_whole_gateway_alone(gateway: Gateway, tokens: Mapping[str, str]) -> None:
+    """Not by an administrator of its project, by no way: neither by enabling it nor by disabling it first."""
+    red, owner = as_(gateway, tokens, "red-editor"), gateway.client()
+    red.keys.create("stopped", KeySpec(project="red"))
+    assert owner.keys.block("stopped").status == "blocked"
+    for change in (red.keys.enable, red.keys.disable):
+        with pytest.raises(NotAuthorised, match="blocked"):
+            change("stopped")
+    assert owner.keys.enable("stopped").status == "active"
+    red.keys.delete("stopped")
 
 
 def test_a_key_that_moves_is_told_in_both_projects(gateway: Gateway, tokens: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psycopg
@@ -100,3 +100,38 @@ def test_a_damaged_file(tmp_path: Path, damage: Callable[[bytes], bytes]) -> Non
     message = refusal(f"sqlite:///{file}")
     assert str(file) in message
     assert "backup" in message
+
+
+@pytest.mark.parametrize(
+    ("statements", "says"),
+    [
+        (("CREATE TABLE users (id int)",), "has tables of another application"),
+        (
+            ("CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('1a2b3c4d')"),
+            "belongs to another application that uses Alembic: its schema is '1a2b3c4d'",
+        ),
+        (("DROP SCHEMA public CASCADE",), "search_path of the database role names no schema that exists"),
+    ],
+)
+def test_a_database_that_is_not_for_paig(postgres: Postgres, statements: Sequence[str], says: str) -> None:
+    """Another application's, or one without a schema: nothing of it is changed, and the start says what to do."""
+    url = postgres.new_database()
+    with psycopg.connect(plain(url), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+    assert says in refusal(url)
+
+
+def test_a_url_that_is_mistaken_is_refused_without_its_secrets(postgres: Postgres) -> None:
+    """A password whose signs were not encoded ends up in other parts of the URL, which are then not repeated."""
+    for url in ("postgresql+psycopg://u:one@two@host/db", "postgresql+psycopg://u:one/two@host/db"):
+        with pytest.raises(DatabaseError, match="write @ as %40") as caught:
+            open_engine(url)
+        assert "two" not in str(caught.value)
+    url = postgres.new_database()
+    message = refusal(url + ("&" if "?" in url else "?") + "schema=public&password=two")
+    assert "has a parameter that PostgreSQL's client library does not know" in message
+    assert "two" not in message
+    message = refusal("postgresql+psycopg://u@127.0.0.1:1/db?password=two&connect_timeout=2")
+    assert message.startswith("Cannot use the database 'db' at 127.0.0.1:1: ")
+    assert "two" not in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.gateway.proxy.wire import OK, always, provider
 
 JSON = [("content-type", "application/json")]
 HTML = [("content-type", "text/html; charset=utf-8")]
+ZIPPED = ("content-encoding", "gzip")
 SSE = [("content-type", "text/event-stream")]
 CHAT = {
     "model": "gpt-4o-mini",
@@ -53,7 +55,11 @@ async def both(environment: None, tmp_path_factory: pytest.TempPathFactory) -> A
         (200, JSON, b""),
         (200, JSON, b'{"error":{"message":"The engine is overloaded","type":"engine_overloaded"}}'),
         (200, JSON, b'\n\n{"error":"internal"}'),
+        (200, [*JSON, ZIPPED], gzip.compress(b'{"error":{"message":"The engine is overloaded"}}')),
+        (200, [*HTML, ZIPPED], gzip.compress(b"<!doctype html><title>Sign in</title>")),
+        (403, HTML, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"),
         (200, SSE, b""),
+        (200, SSE, b": keep-alive\n\n: keep-alive\n\n"),
         (200, SSE, b'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n'),
         (404, JSON, b'{"error":{"message":"The model `gpt-4o-mini` does not exist","code":"model_not_found"}}'),
         (400, JSON, b'{"error":{"message":"unknown model: gpt-4o-mini"}}'),
@@ -75,6 +81,32 @@ async def test_the_next_member_answers_and_nothing_is_charged(
     row = await settled(world, answer.headers["x-paig-request-id"])
     assert [attempt.provider for attempt in row.attempts] == ["first", "good"]
     assert (row.attempts[0].cost, row.certainty, row.error) == (Decimal(0), "exact", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (JSON, b'{"choices":[{"message":{"content":"Once upon'),
+        ([*JSON, ZIPPED], gzip.compress(b'{"choices":[{"message":{"content":"Once upon a time"}}]}')[:-12]),
+        ([*JSON, ZIPPED], b"no gzip at all"),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_charged_and_made_good(
+    both: tuple[World, Replay], headers: Sequence[tuple[str, str]], body: bytes
+) -> None:
+    """The provider may have billed what it did not send to the end; the next member answers, if there is one."""
+    world, replay = both
+    replay.status, replay.headers, replay.pieces = 200, headers, [body]
+    for route, tried in (("both", ["first", "good"]), ("first", ["first"])):
+        own = {"authorization": f"Bearer {world.key}", "accept-encoding": "gzip"}
+        path = f"/proxy/{route}/chat/completions"
+        async with world.http.stream("POST", path, headers=own, json=CHAT) as answer:
+            async for _ in answer.aiter_raw():
+                pass
+        row = await settled(world, answer.headers["x-paig-request-id"])
+        assert [attempt.provider for attempt in row.attempts] == tried
+        assert row.attempts[0].cost > 0
+        assert row.certainty == "ceiling"
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from sqlalchemy import Engine, text
 
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import Config, LedgerSpec
+from paig_gateway.database.columns import milliseconds
 from paig_gateway.domain.limits import Limit
 from paig_gateway.ledger import batches, pruning, retention
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.pruning import Whose
 from paig_gateway.ledger.reports import Filter, list_requests, usage
+from paig_gateway.ledger.statements import TABLES
 from tests.gateway.end_to_end.waiting import until
 from tests.gateway.ledger.books import NOON, Clock, Totals, counters, limit, reservation, row, rows, settlement
 
@@ -49,6 +51,37 @@ async def test_a_run_that_goes_on_keeps_its_budget(engine: Engine) -> None:
     await charged(ledger, budget("a:b"), run="a:b", time=NOON)
     assert await ledger.prune(NOON - timedelta(days=1)) == 2
     assert counters(engine) == {("run:key_ci:a:b", 0): Totals(14, 0)}
+    await ledger.stop()
+
+
+async def test_answered_requests_for_more_are_removed(engine: Engine) -> None:
+    """Those answered before the moment, all or one person's; those that wait for an answer stay."""
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(NOON))
+    await ledger.start()
+    old, new = milliseconds(OLD), milliseconds(NOON)
+    fixed = {"hint": "paig", "spec": {}, "version": 1, "created_at": old, "updated_at": old}
+    asked = {"limit_id": "limit_x", "amount": 1, "why": "x", "time": old, "state": "open"}
+    with engine.begin() as connection:
+        for key, user in (("ci", "user_ada"), ("bob", None)):
+            values = {"id": f"key_{key}", "name": key, "user_id": user, "hash": key, **fixed}
+            connection.execute(TABLES["keys"].insert().values(values))
+        for id, key, decided in (("a", "ci", old), ("b", "bob", old), ("c", "ci", new), ("d", "ci", None)):
+            values = {"id": id, "key_id": f"key_{key}", "decided_at": decided, **asked}
+            connection.execute(TABLES["limit_requests"].insert().values(values))
+
+    def kept() -> str:
+        with engine.connect() as connection:
+            return "".join(connection.execute(text("SELECT id FROM limit_requests ORDER BY id")).scalars())
+
+    before = NOON - timedelta(days=1)
+    await ledger.prune(before, Whose(user="user_ada", key="bob"))
+    assert kept() == "abcd"
+    await ledger.prune(before, Whose(user="user_ada"))
+    assert kept() == "bcd"
+    await ledger.prune(before, Whose(key="bob"))
+    assert kept() == "cd"
+    await ledger.prune(before)
+    assert kept() == "cd"
     await ledger.stop()
 
 

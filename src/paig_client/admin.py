@@ -361,9 +361,11 @@ def _read(call: ApiCall[T], answer: httpx2.Response) -> T:
         return call.read(answer.content)
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         where = f"{call.method} {answer.request.url.path}"
-        raise NotTheAdminApi(
-            f"What answers at {answer.request.url.host} is not this version's admin API ({where})"
-        ) from error
+        raise NotTheAdminApi(f"What answers at {_address(answer)} is not this version's admin API ({where})") from error
+
+
+def _address(answer: httpx2.Response) -> str:
+    return answer.request.url.netloc.decode("ascii")
 
 
 def _refusal(answer: httpx2.Response) -> AdminError:
@@ -372,8 +374,7 @@ def _refusal(answer: httpx2.Response) -> AdminError:
     except ValidationError:
         title = f"HTTP {answer.status_code} {answer.reason_phrase}"
         if answer.status_code < 500:  # a proxy in front of a stopped gateway also answers with these
-            at = answer.request.url.netloc.decode("ascii")
-            return NotTheAdminApi(f"What answers at {at} is not a paig gateway: it says {title}")
+            return NotTheAdminApi(f"What answers at {_address(answer)} is not a paig gateway: it says {title}")
         problem = Problem(
             type="about:blank", title=title, status=answer.status_code, detail=answer.text[:200], code="http"
         )

@@ -60,6 +60,7 @@ from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
 from paig_gateway.secrets import home as home_secrets
 from paig_gateway.secrets.attempts import Attempts
+from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.secrets.references import References
 from paig_gateway.secrets.vault import Vault
 from paig_gateway.sso.provider import IdentityProvider, identity_provider
@@ -105,8 +106,10 @@ class OpenDatabase:
         home = home or home_secrets.home_folder()
         config = config or Config()
         engine = open_engine(home_secrets.database_url(home), config.ledger.connections)
+        is_new = False
         try:
             migrate(engine)
+            is_new = home_secrets.secret_key_or_none(home) is None
             secret_key = home_secrets.secret_key(home)
             vault = Vault(secret_key, lambda: home_secrets.secret_key(home))
             hooks = LimitHooks(
@@ -116,8 +119,10 @@ class OpenDatabase:
             catalog = Catalog(engine, vault, references, hooks=hooks)
             catalog.seal()
             return OpenDatabase(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
-        except BaseException:
+        except BaseException as error:
             engine.dispose()
+            if is_new and isinstance(error, SecretKeyError):
+                home_secrets.discard_secret_key(home)  # a start that fails leaves nothing behind
             raise
 
 

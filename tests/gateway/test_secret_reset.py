@@ -59,6 +59,7 @@ def test_a_lost_key_is_given_up(home: Path, capsys: pytest.CaptureFixture[str]) 
     [line] = capsys.readouterr().err.splitlines()
     assert "cannot read the credentials of openai" in line
     assert "If it is lost, `paig secret reset` goes on without them." in line
+    assert not (home / "secret.key").exists()  # a new one would fit nothing, and get into the next backup
     token, made = admin_token(home), secret_key(home)
 
     code, said = paig(capsys, "secret", "reset")

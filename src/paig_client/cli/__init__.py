@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 
 OK, FAILED, USAGE, UNREACHABLE, NOT_AUTHORISED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 """Exit codes: done; refused or failed; wrongly called; no gateway answers; no token, or one that may not do this;
@@ -23,6 +24,9 @@ stopped with Ctrl-C."""
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; a failure is one line on standard error, never a traceback."""
     code: str | int | None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console or pipe of another encoding has no ● or …
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -64,7 +64,10 @@ def configuration_routes(services: AdminServices) -> APIRouter:
             keys=made,
             drift=list(plan.drift),
             ignored=list(plan.config.process),
-            warnings=list(plan.warnings(moment(catalog.now()))),
+            warnings=[
+                *plan.warnings(moment(catalog.now())),
+                *plan.unreadable(catalog.secrets_for(principal.name).references),
+            ],
         )
 
     @router.get(

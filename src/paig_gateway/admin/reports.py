@@ -95,7 +95,14 @@ def _ledger_filter(
 ) -> Filter:
     services: AdminServices = http.app.state.services
     check_names(services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route)
+    _check_span(since, until)
     return Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
+
+
+def _check_span(since: datetime | None, until: datetime | None) -> None:
+    """Refuse a span that cannot have anything in it."""
+    if since is not None and until is not None and since >= until:
+        raise invalid([FieldProblem("until", "must be later than since")])
 
 
 LedgerFilter = Annotated[Filter, Depends(_ledger_filter)]
@@ -280,6 +287,7 @@ def _audit_routes(router: APIRouter, services: AdminServices) -> None:
         sort: Sort = None,
     ) -> AuditPage:
         check_names(services, principal, project=project)
+        _check_span(since, until)
         which = AuditFilter(actor, action, kind, name, project, since, until, principal.within("audit:read"))
         try:
             items, following = services.catalog.audit_page(which, limit=limit, cursor=cursor, sort=sort)

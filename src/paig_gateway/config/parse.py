@@ -42,7 +42,7 @@ def load(path: FilePath) -> Config:
         ConfigError: It cannot be read, or something in it is wrong.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise ConfigError([Issue(path.name, 1, "", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
@@ -61,7 +61,7 @@ def parse(text: str, source: str = "paig.toml") -> Config:
         ConfigError: With everything that is wrong, each with its line.
     """
     try:
-        data = tomllib.loads(text, parse_float=Decimal)
+        data = tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)  # editors may put one in front
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_issue(text, source, str(error))]) from None
     return _SpecReader(data, source, line_numbers(text.replace("\r\n", "\n"))).config()

@@ -31,6 +31,8 @@ from paig_gateway.config.lines import SpecPath
 from paig_gateway.config.model import Config, ConfigError, Issue
 from paig_gateway.database.columns import moment
 from paig_gateway.database.tables import AuditRow
+from paig_gateway.secrets.errors import SecretReferenceError
+from paig_gateway.secrets.references import References
 
 Action = Literal["create", "change", "delete"]
 SIGNS: Mapping[Action, str] = {"create": "+", "change": "~", "delete": "-"}
@@ -107,6 +109,20 @@ class Plan:
             if change.action != "delete" and (change.kind, change.name) in owners
             for sentence in cap_warnings(*owners[change.kind, change.name], at)
         ]
+
+    def unreadable(self, references: References) -> list[str]:
+        """Which credentials that the plan sets cannot be read where the gateway runs, with the provider's name."""
+        found = []
+        for change in self.changes:
+            spec = self.config.providers.get(change.name) if change.kind == "provider" else None
+            if spec is None or change.action == "delete":
+                continue
+            for reference in spec.credentials or filter(None, [spec.credential]):
+                try:
+                    references.resolve(reference)
+                except SecretReferenceError as error:
+                    found.append(f"provider {change.name}: {error}")
+        return found
 
     def items(self) -> list[dict[str, Any]]:
         """As the admin API shows it."""

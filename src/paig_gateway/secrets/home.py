@@ -157,6 +157,15 @@ def secret_key_or_none(home: Path, environ: Mapping[str, str] = os.environ) -> s
         return None
 
 
+def discard_secret_key(home: Path) -> None:
+    """Remove a secret key that was just made, and that fits nothing."""
+    path = home / "secret.key"
+    content = _read_private(path) or ""
+    if content.startswith("keyring:"):
+        keyring.forget(content.rpartition("/")[2])
+    path.unlink(missing_ok=True)
+
+
 def new_secret_key(home: Path) -> str:
     """A new secret key, kept in place of the one that is lost; the old file stays as `secret.key.lost`.
 

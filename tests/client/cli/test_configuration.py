@@ -62,6 +62,23 @@ def test_what_was_changed_by_hand_is_shown(paig: Paig, url: str, tmp_path: Path)
     assert paig("apply", str(file), "--url", url).err == "Nothing to change.\n"
 
 
+def test_a_file_of_a_windows_editor(paig: Paig, url: str, tmp_path: Path) -> None:
+    """With a byte order mark and CRLF it means the same."""
+    file = tmp_path / "paig.toml"
+    file.write_bytes(b"\xef\xbb\xbf[users.windows]\r\n")
+    assert "+ user windows" in paig("apply", str(file), "--dry-run", "--url", url).out
+
+
+def test_a_credential_that_cannot_be_read_is_told(paig: Paig, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is applied, since the first request would fail; a variable is looked up where the gateway runs."""
+    monkeypatch.delenv("NO_SUCH_CREDENTIAL", raising=False)
+    text = '[providers.spare]\nkind = "openai"\ncredential = "env:NO_SUCH_CREDENTIAL"\n'
+    ran = paig("apply", "-", "--dry-run", "--url", url, stdin=text)
+    assert ran.code == 0
+    told = " ".join(ran.err.split())
+    assert "Note: provider spare: the environment variable NO_SUCH_CREDENTIAL is not set where the gateway runs" in told
+
+
 def test_pruning_asks_before_it_deletes(paig: Paig, url: str) -> None:
     """Without a terminal to ask at and without --yes nothing is deleted."""
     paig("users", "create", "prunable", "--url", url)

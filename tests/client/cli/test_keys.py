@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from paig_client.cli import main
 from tests.client.cli.conftest import Paig
 from tests.client.double import TOKEN, Double, limit_row, now
 
@@ -115,6 +118,18 @@ def test_dangerous_verbs_ask(paig: Paig, url: str, double: Double) -> None:
     assert paig("keys", "rotate", "ci", "--yes", "--url", url).out == "paig_rotated\n"
     assert paig("keys", "delete", "ci", "--yes", "--url", url).code == 0
     assert not double.objects["keys"]
+
+
+def test_a_console_of_another_encoding_shows_what_it_can(paig: Paig, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a pipe on Windows, which has no ●: it is replaced, and the listing is whole."""
+    paig("keys", "create", "ci", "--url", url)
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", "list", "--url", url])
+    assert ended.value.code in (0, None)
+    assert b"? active" in written.getvalue()
+    assert b"paig_ci" in written.getvalue()
 
 
 def test_disable_and_enable_say_what_they_did(paig: Paig, url: str) -> None:

@@ -34,6 +34,9 @@ ME = "token:test"
         ("audit?who=x", "who", "is not a query parameter"),
         ("keys?limit=1&limit=2", "limit", "more than once"),
         ("keys?sort=naem", "sort", "did you mean name?"),
+        ("requests?since=2026-11-30T12:00:00Z&until=2026-11-30T12:00:00%2B01:00", "until", "later than since"),
+        ("usage?since=2026-11-30T12:00:00Z&until=2026-11-30T12:00:00Z", "until", "later than since"),
+        ("audit?since=2026-11-30&until=2026-11-29", "until", "later than since"),
         ("export?x=1", "x", "is not a query parameter"),
     ],
 )

@@ -32,7 +32,7 @@ WINDOWS = (
     LimitWindow("daily", "usd", "daily", "day", "Cap per day"),
     LimitWindow("weekly", "usd", "weekly", "week", "Cap per week, Monday to Sunday"),
     LimitWindow("monthly", "usd", "monthly", "month", "Cap per calendar month"),
-    LimitWindow("total", "usd", "total", "total", "Cap for ever"),
+    LimitWindow("total", "usd", "total", "total", "Cap on all spending, never reset"),
     LimitWindow("requests_per_minute", "requests", "minute", "req/min", "Requests per minute"),
     LimitWindow("tokens_per_minute", "tokens", "minute", "tok/min", "Tokens per minute"),
 )

@@ -26,9 +26,9 @@ def apply(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Bring the gateway to what a file says.
+    """Configure the gateway as a paig.toml says.
 
-    Shows what changes, and does it in one transaction. References are looked up where the gateway runs.
+    Shows what changes, and makes all changes or none. References are read on the gateway's machine.
     """
     text = text_of(file)
     with connected(url, profile) as admin, _located("paig.toml" if str(file) == "-" else str(file)):
@@ -52,9 +52,9 @@ def apply(
 
 
 def export(url: Url = None, profile: Profile = None) -> None:
-    """Print a file that would change nothing here.
+    """Print the gateway's configuration as a paig.toml.
 
-    Secrets stand in it as references.
+    Secrets are references in it. Applying it to this gateway changes nothing.
     """
     with connected(url, profile) as admin:
         print(admin.export(), end="")

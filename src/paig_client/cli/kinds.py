@@ -156,7 +156,7 @@ KEYS = ObjectCommands(
 # Projects and users
 
 
-def _owner(one: str, help: str) -> ObjectCommands:
+def _owner(one: str, example: str, help: str) -> ObjectCommands:
     def table(owners: Sequence[Owner], limits: Sequence[LimitStatus]) -> PrintedTable:
         rows = [[item.name, *cells(of_owner(limits, one, item.name))] for item in owners]
         return PrintedTable([one, *WINDOWS], rows, f"There are no {one}s yet: `paig {one}s create NAME` creates one.")
@@ -180,17 +180,17 @@ def _owner(one: str, help: str) -> ObjectCommands:
             "delete": f"Delete a {one} that nothing refers to.\n\nIts rows in the ledger stay.",
         },
         examples={
-            "create": f"paig {one}s create research --daily 10 --monthly 100",
+            "create": f"paig {one}s create {example} --daily 10 --monthly 100",
             "list": f"paig {one}s list --sort -monthly",
-            "show": f"paig {one}s show research",
-            "update": f"paig {one}s update research --daily 20",
-            "delete": f"paig {one}s delete research",
+            "show": f"paig {one}s show {example}",
+            "update": f"paig {one}s update {example} --daily 20",
+            "delete": f"paig {one}s delete {example}",
         },
     )
 
 
-PROJECTS = _owner("project", "Projects that keys belong to, and their caps.")
-USERS = _owner("user", "Users that keys belong to, and their caps.")
+PROJECTS = _owner("project", "research", "Projects that keys belong to, and their caps.")
+USERS = _owner("user", "ada", "Users that keys belong to, and their caps.")
 
 
 # Providers

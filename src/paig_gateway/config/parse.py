@@ -60,8 +60,9 @@ def parse(text: str, source: str = "paig.toml") -> Config:
     Raises:
         ConfigError: With everything that is wrong, each with its line.
     """
+    text = text.removeprefix("\ufeff")  # some editors put one in front
     try:
-        data = tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)  # editors may put one in front
+        data = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_issue(text, source, str(error))]) from None
     return _SpecReader(data, source, line_numbers(text.replace("\r\n", "\n"))).config()

@@ -123,11 +123,10 @@ def test_a_database_that_is_not_for_paig(postgres: Postgres, statements: Sequenc
 
 
 def test_a_url_that_is_mistaken_is_refused_without_its_secrets(postgres: Postgres) -> None:
-    """A password whose signs were not encoded ends up in other parts of the URL, which are then not repeated."""
-    for url in ("postgresql+psycopg://u:one@two@host/db", "postgresql+psycopg://u:one/two@host/db"):
-        with pytest.raises(DatabaseError, match="write @ as %40") as caught:
-            open_engine(url)
-        assert "two" not in str(caught.value)
+    """A part of a password, or one among the parameters, is not repeated."""
+    with pytest.raises(DatabaseError, match="has an @: write %40") as caught:
+        open_engine("postgresql+psycopg://u:one@two@host/db")
+    assert "two" not in str(caught.value)
     url = postgres.new_database()
     message = refusal(url + ("&" if "?" in url else "?") + "schema=public&password=two")
     assert "has a parameter that PostgreSQL's client library does not know" in message

@@ -55,8 +55,8 @@ async def both(environment: None, tmp_path_factory: pytest.TempPathFactory) -> A
         (200, JSON, b""),
         (200, JSON, b'{"error":{"message":"The engine is overloaded","type":"engine_overloaded"}}'),
         (200, JSON, b'\n\n{"error":"internal"}'),
-        (200, [*JSON, ZIPPED], gzip.compress(b'{"error":{"message":"The engine is overloaded"}}')),
-        (200, [*HTML, ZIPPED], gzip.compress(b"<!doctype html><title>Sign in</title>")),
+        (200, [*JSON, ZIPPED], gzip.compress(b'{"error":{"message":"The engine is overloaded"}}', mtime=0)),
+        (200, [*HTML, ZIPPED], gzip.compress(b"<!doctype html><title>Sign in</title>", mtime=0)),
         (403, HTML, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"),
         (200, SSE, b""),
         (200, SSE, b": keep-alive\n\n: keep-alive\n\n"),
@@ -87,7 +87,7 @@ async def test_the_next_member_answers_and_nothing_is_charged(
     ("headers", "body"),
     [
         (JSON, b'{"choices":[{"message":{"content":"Once upon'),
-        ([*JSON, ZIPPED], gzip.compress(b'{"choices":[{"message":{"content":"Once upon a time"}}]}')[:-12]),
+        ([*JSON, ZIPPED], gzip.compress(b'{"choices":[{"message":{"content":"Once upon a time"}}]}', mtime=0)[:-12]),
         ([*JSON, ZIPPED], b"no gzip at all"),
     ],
 )

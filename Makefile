@@ -78,7 +78,7 @@ clients: $(DEV) ## run the newest release of every client and record where it co
 	$(BIN)/python scripts/clients.py $(ARGS)
 	$(BIN)/python scripts/example_types.py --pyright
 
-sbom: $(DEV) ## write dist/sbom.cdx.json: what a locked installation consists of (CycloneDX)
+sbom: $(DEV) ## write dist/sbom.cdx.json (CycloneDX), what a locked installation consists of, and dist/licences.md
 	$(BIN)/python scripts/sbom.py $(ARGS)
 
 audit: ## look up the locked dependencies in the Python advisory database (fetches pip-audit)

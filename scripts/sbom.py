@@ -1,7 +1,8 @@
 """Write a software bill of materials: what a locked installation of the gateway consists of, as CycloneDX 1.6.
 
-Run as `python scripts/sbom.py [LOCK] [OUT]`. The lock file is the source, so the result is the same everywhere; nothing
-is installed or fetched.
+Run as `python scripts/sbom.py [LOCK] [OUT]`. The lock file is the source of what is listed. Each package's licence is
+what its own metadata in this environment say, so that nothing is fetched; a package that is not installed here (one of
+another operating system) has none. Beside the bill, `licences.md` lists the packages of each licence.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -41,10 +43,37 @@ def components(lock: str) -> Iterator[dict[str, object]]:
         yield found
 
 
+def licence_of(name: str) -> str | None:
+    """A package's licence by its own metadata: the SPDX expression, else the classifier, else the short text."""
+    try:
+        about = metadata.metadata(name).json
+    except metadata.PackageNotFoundError:
+        return None
+    if expression := about.get("license_expression"):
+        return str(expression)
+    classifiers = [str(one) for one in about.get("classifier", [])]
+    named = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License :: OSI")]
+    text = str(about.get("license", "")).strip()
+    return " AND ".join(named) or (text if 0 < len(text) <= 60 else None)
+
+
+def licences(listed: Sequence[dict[str, object]]) -> str:
+    """The packages of each licence, in Markdown."""
+    found: dict[str, list[str]] = {}
+    for one in listed:
+        found.setdefault(licence_of(str(one["name"])) or "not installed here", []).append(
+            f"{one['name']} {one['version']}"
+        )
+    return "".join(f"- **{licence}**: {', '.join(names)}\n" for licence, names in sorted(found.items()))
+
+
 def bill(lock: str, project: dict[str, str]) -> dict[str, object]:
     """The bill for a lock file and the project that it is of."""
     name, version = project["name"], project["version"]
     listed = list(components(lock))
+    for one in listed:
+        if (licence := licence_of(str(one["name"]))) is not None:
+            one["licenses"] = [{"license": {"name": licence}}]
     root = f"pkg:pypi/{name}@{version}"
     about = {"type": "application", "bom-ref": root, "name": name, "version": version, "purl": root}
     return {
@@ -65,7 +94,9 @@ def main(arguments: list[str]) -> int:
     made = bill(lock.read_text("utf-8"), project)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(made, indent=2) + "\n", "utf-8")
-    print(f"{out}: {len(list(components(lock.read_text('utf-8'))))} components")
+    listed = list(components(lock.read_text("utf-8")))
+    (out.parent / "licences.md").write_text(licences(listed), "utf-8")
+    print(f"{out}: {len(listed)} components; {out.parent / 'licences.md'}: their licences")
     return 0
 
 

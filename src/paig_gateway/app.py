@@ -354,7 +354,10 @@ def _sockets(core: Core, server: ServerSpec, observer: Observer) -> Sockets:
     )  # fmt: skip
     return Sockets(
         core.directory,
-        Dialler(upstream, auth, core.directory.problem, core.health, core.clock, core.deadlines),
+        Dialler(
+            upstream, auth, core.directory.problem, core.health, core.clock, core.deadlines, core.directory.doubt,
+            core.directory.renewed,
+        ),
         books,
         core.admission,
         core.attempts,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
@@ -81,6 +83,7 @@ class Dispatch:
         """Whether this client may reach the metrics at all; where a token is set, the token decides."""
         passed_on = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
         near = scope["client"] is not None and is_local(scope["client"][0]) and not passed_on
+        near = near and all(_is_address(value) for name, value in scope["headers"] if name == b"host")
         return self.config.telemetry.metrics_token is not None or self.config.server.metrics_open or near
 
     def _is_here(self, scope: Scope) -> bool:
@@ -94,6 +97,16 @@ class Dispatch:
         host, port = scope["server"]
         at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)
         return bool(at_admin) != _is_data_plane(path)
+
+
+def _is_address(host: bytes) -> bool:
+    """Whether a host header has an address or `localhost`: a web page can lead any other name to this machine."""
+    name = host.decode("latin-1").rpartition(":")[0] if re.search(rb":\d*$", host) else host.decode("latin-1")
+    try:
+        ipaddress.ip_address(name.strip("[]") or "::1")
+    except ValueError:
+        return name.lower().rstrip(".") == "localhost"
+    return True
 
 
 def _is_data_plane(path: str) -> bool:

@@ -104,6 +104,23 @@ async def test_metrics_are_open_on_this_machine_alone(
     store.engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 403), ("evil.example:8787", 403), ("127.0.0.1.evil.example", 403), ("localhost.evil", 403),
+        ("localhost:8787", 200), ("127.0.0.1", 200), ("[::1]:8787", 200), ("", 200),
+    ],
+)  # fmt: skip
+async def test_a_web_page_s_own_name_shows_no_metrics(
+    environment: None, tmp_path: Path, host: str, status: int
+) -> None:
+    """A page may have its name lead to this machine: its requests then come from here."""
+    store = OpenDatabase.open(tmp_path)
+    async with running_gateway(Gateway(store)) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+        assert (await http.get("/metrics", headers={"host": host})).status_code == status
+    store.engine.dispose()
+
+
 def test_no_core_dumps() -> None:
     """A core dump would hold every secret: the process writes none, and cannot be told to again."""
     assert forbid_core_dumps.__doc__

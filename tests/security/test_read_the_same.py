@@ -96,6 +96,36 @@ def test_a_forms_field_that_another_server_calls_otherwise(name: str) -> None:
         read_call(IMAGES, None, form(name, "10"), stated([(b"content-type", FORM)]))
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'name="n\x00"', b'name="n "', b'name="%6e"', b'name="N"',
+        'name="\uff4e"'.encode(), b'name="model\xe2\x80\x8b"',
+        b'name="stream"; filename="a"', b'name="x"\r\nContent-Type: multipart/mixed; boundary=YY',
+    ],
+)  # fmt: skip
+def test_a_forms_part_that_another_server_reads_otherwise(part: bytes) -> None:
+    """Names that become deciding ones where control characters, spaces, escapes or width count for nothing; files."""
+    extra = b"--XB\r\nContent-Disposition: form-data; %b\r\n\r\n10\r\n--XB--\r\n" % part
+    sent = form("user", "ada").replace(b"--XB--\r\n", extra)
+    with pytest.raises(GatewayError):
+        read_call(IMAGES, None, sent, stated([(b"content-type", FORM)]))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b'"model\\u0000":"gpt-5-pro"', b'"\\ufeffmodel":"gpt-5-pro"', b'"mod\\u200bel":"gpt-5-pro"',
+        '"\uff4dodel":"gpt-5-pro"'.encode(), b'"mode\xc1\xac":"gpt-5-pro"', b'"mode\xe0\x81\xac":"gpt-5-pro"',
+        b'" model":"gpt-5-pro"', b'"mod%65l":"gpt-5-pro"', b'"\\u006e ":5', b'"max_tokens\\u0000x":99999',
+    ],
+)  # fmt: skip
+def test_a_member_whose_name_another_server_reads_otherwise(member: bytes) -> None:
+    """Names that end at a null byte, or lose marks, width, spaces and escapes, at some servers."""
+    with pytest.raises(GatewayError):
+        read_call(CHAT, None, body(member), stated([(b"content-type", JSON)]))
+
+
 def test_a_forms_plain_fields() -> None:
     """White space around a number, and lists of images, are as they were."""
     assert read_call(IMAGES, None, form("n", " 10 "), stated([(b"content-type", FORM)])).answers == 10

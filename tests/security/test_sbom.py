@@ -1,4 +1,4 @@
-"""`make sbom`: every locked package is in the bill of materials, with its hashes."""
+"""`make sbom`: every locked package is in the bill of materials, with its hashes and licence."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def test_the_bill_lists_what_is_locked(tmp_path: Path) -> None:
     hashes = [one["externalReferences"][0]["hashes"] for one in bill["components"]]
     assert all(hashes)
     assert sum(map(len, hashes)) == lock.read_text("utf-8").count("--hash=sha256:")
+    licensed = {one["name"]: one["licenses"][0]["license"]["name"] for one in bill["components"] if "licenses" in one}
+    assert {"cryptography", "fastapi", "sqlmodel", "uvicorn"} <= licensed.keys()
+    said = (tmp_path / "licences.md").read_text("utf-8")
+    assert all(f"{name} {version}" in said for name, version in listed)
+    assert "MIT" in said
+    assert not re.search(r"(?<!L)GPL", said), "a package's licence would bind those who pass the gateway on"

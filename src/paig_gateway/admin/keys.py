@@ -31,6 +31,7 @@ from paig_gateway.admin.objects import (
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.admin.services import AdminServices
+from paig_gateway.catalog import CatalogError
 from paig_gateway.catalog.idempotency import Repeat
 from paig_gateway.catalog.keys import MAX_OVERLAP
 from paig_gateway.ledger.balances import limit_balances
@@ -73,7 +74,13 @@ class PermittedKeys:
         self._check(spec.model_dump(exclude_defaults=True))
         if self._theirs is not None and spec.project not in self._theirs:
             raise self._elsewhere()
-        return self._keys.create(name, spec, actor=actor, repeat=repeat)
+        try:
+            return self._keys.create(name, spec, actor=actor, repeat=repeat)
+        except CatalogError as error:
+            if error.code != "conflict" or error.field is not None or self._sees(name):
+                raise
+            # Names are unique in the whole gateway: of another project's key nothing more is told.
+            raise CatalogError("conflict", "This name is not free: choose another.", field="name") from None
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
         self._check(changes)
@@ -108,6 +115,9 @@ class PermittedKeys:
             return _with_status(key, spent)
 
         return judged
+
+    def _sees(self, name: str) -> bool:
+        return any(key.name == name for key in self.list())
 
     def _get(self, reference: str) -> Key:
         key = self._keys.get(reference)

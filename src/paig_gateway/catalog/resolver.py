@@ -21,10 +21,14 @@ RETRY_SECONDS = 30.0
 """How often a credential that could not be read is tried again."""
 FILE_SECONDS = 2.0
 """How often files are checked for a new credential."""
+KEYRING_SECONDS = 10.0
+"""How often a keyring is asked, at most, while a request waits for its credential."""
 
 _Place = tuple[str, int, str]
 """A credential: the provider's id and version, and its own id."""
 _Mark = tuple[int, int, int]
+_CHANGING = ("file:", "keyring:")
+"""Beginnings of references to what others may change while the gateway runs."""
 
 
 class Resolver:
@@ -40,6 +44,7 @@ class Resolver:
         self._references: dict[_Place, str] = {}
         self._marks: dict[_Place, _Mark | None] = {}
         self._timed_out: set[_Place] = set()
+        self._asked: dict[_Place, float] = {}
         self._doubted: set[str] = set()
         self._renewed = False
         self._tried = self._looked = time.monotonic()
@@ -75,6 +80,7 @@ class Resolver:
         self._references = {place: text for place, text in self._references.items() if place[:2] in there}
         self._marks = {place: mark for place, mark in self._marks.items() if place[:2] in there}
         self._timed_out = {place for place in self._timed_out if place[:2] in there}
+        self._asked = {place: asked for place, asked in self._asked.items() if place[:2] in there}
 
     def secrets(self) -> list[str]:
         """Every secret in memory."""
@@ -84,16 +90,17 @@ class Resolver:
         """Note that a provider has refused a credential: it is read again in the next round."""
         self._doubted.add(credential)
 
-    def is_in_file(self, credential: str) -> bool:
-        return any(place[2] == credential and text.startswith("file:") for place, text in self._references.items())
+    def may_change(self, credential: str) -> bool:
+        """Whether a file or a keyring holds a credential, so that it may have changed."""
+        return any(place[2] == credential and text.startswith(_CHANGING) for place, text in self._references.items())
 
     def renewed(self, credential: str, secret: str) -> str | None:
-        """The present secret of a credential if its file has changed since it was sent; None otherwise."""
+        """The present secret of a credential if its file or keyring has another one than was sent; None otherwise."""
         for place, text in self._references.items():
-            if place[2] != credential or not text.startswith("file:"):
+            if place[2] != credential or not text.startswith(_CHANGING):
                 continue
             before = self._found.get(place)
-            if _mark(text) != self._marks.get(place):
+            if self._is_due(place, text):
                 found = self._read(place, text)
                 if isinstance(found, str) and found != before:
                     self._found = {**self._found, place: found}
@@ -102,6 +109,16 @@ class Resolver:
             if isinstance(now, str) and now != secret:
                 return now
         return None
+
+    def _is_due(self, place: _Place, text: str) -> bool:
+        """Whether a credential is worth reading again: its file has changed, or its keyring was not asked just now."""
+        if text.startswith("file:"):
+            return _mark(text) != self._marks.get(place)
+        now = time.monotonic()
+        if place in self._timed_out or now - self._asked.get(place, -KEYRING_SECONDS) < KEYRING_SECONDS:
+            return False
+        self._asked[place] = now
+        return True
 
     def look_again(self) -> bool:
         """Read again the credentials that may have changed; returns whether any did."""

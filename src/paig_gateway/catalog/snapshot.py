@@ -215,12 +215,12 @@ class Directory:
         self._resolver.doubt(credential)
 
     def renewed(self, credential: Credential) -> Credential | None:
-        """The new value of a refused credential, if its file has changed; None otherwise.
+        """The new value of a refused credential, if its file or keyring has changed; None otherwise.
 
-        It reads the file only if it has changed. Blocks, so call it in a thread.
+        It reads a file only if it has changed, and asks a keyring seldom. Blocks, so call it in a thread.
         """
-        # Without the lock, which is held while the database is read; most credentials are in no file.
-        if credential.secret is None or not self._resolver.is_in_file(credential.id):
+        # Without the lock, which is held while the database is read; most credentials are in neither.
+        if credential.secret is None or not self._resolver.may_change(credential.id):
             return None
         with self._lock:
             secret = self._resolver.renewed(credential.id, credential.secret)

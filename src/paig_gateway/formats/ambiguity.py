@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from urllib.parse import unquote
 
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import MalformedRequest
@@ -29,13 +32,14 @@ _SETTINGS = {
 }
 # Members that multiply or raise what a request costs, likewise: in another case (`N`, `mAX_TOKENS`) a server that
 # ignores case would read them, and the gateway would not.
-_DECIDING = _SETTINGS | {
+_VALUES = {
     name.lower(): name
     for name in (
         *("background", "bestOf", "candidateCount", "maxCompletionTokens", "maxOutputTokens", "maxTokens", "model"),
         *("models", "n", "numGenerations", "sampleCount", "stream", "tools"),
     )
 }
+_DECIDING = _SETTINGS | _VALUES
 _LARGEST_REREAD = 256 * 1024
 """Bytes of an object that is read a second time, by a slower parser, where names may be written with escapes."""
 
@@ -56,15 +60,23 @@ def check_json(body: bytes) -> None:
     found = reading.request(body)
     _check_object(body, found, "")
     if not body.isascii() and not _is_utf8(body):
-        # Some servers drop bytes that are not UTF-8, and then read other names than the gateway.
-        shorter = body.decode("utf-8", "ignore").encode()
-        theirs = reading.request(shorter)
-        _check_object(shorter, theirs, "")
-        if set(_deciding(theirs, "")) != set(_deciding(found, "")):
-            raise MalformedRequest("The request body is not UTF-8, and may be read in two ways: send it as UTF-8.")
+        # Some servers drop bytes that are not UTF-8, or read letters in too many bytes: they would find other names.
+        for other in (body, _OVERLONG.sub(_letter, body)):
+            text = other.decode("utf-8", "ignore").encode()
+            theirs = reading.request(text)
+            _check_object(text, theirs, "")
+            if set(_deciding(theirs, "")) != set(_deciding(found, "")):
+                raise MalformedRequest("The request body is not UTF-8, and may be read in two ways: send it as UTF-8.")
 
 
 _AT_ONCE = 1024 * 1024
+_OVERLONG = re.compile(rb"[\xc0\xc1]([\x80-\xbf])|\xe0[\x80\x81]([\x80-\xbf])")
+
+
+def _letter(overlong: re.Match[bytes]) -> bytes:
+    """The ASCII character that two or three bytes stand for."""
+    whole = overlong[0]
+    return bytes([(whole[-2] & 1) << 6 | whole[-1] & 63])
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -86,7 +98,12 @@ def _deciding(found: Members, where: str) -> Iterator[str]:
 
 def decides(name: str) -> bool:
     """Whether a member of that name may decide what a request costs, in whichever spelling."""
-    return canonical(name) in _DECIDING
+    return _plainest(name) in _DECIDING
+
+
+def is_plain_value(name: str) -> bool:
+    """Whether a member of that name decides by a plain value, which no file may stand for."""
+    return _plainest(name) in _VALUES
 
 
 def read_once(raw: bytes, where: str) -> Members:
@@ -154,7 +171,7 @@ def _settings(found: Members, names: Iterable[str], where: str) -> Iterator[tupl
 
 
 def canonical(name: str) -> str:
-    """A name as the most lenient server would compare it: without case, underscores and hyphens."""
+    """A name as a lenient server would compare it: without case, underscores and hyphens."""
     return _canonical(name) if len(name) <= _LONGEST_KEPT else _canonical.__wrapped__(name)
 
 
@@ -165,6 +182,14 @@ _LONGEST_KEPT = 256
 @lru_cache(maxsize=4096)
 def _canonical(name: str) -> str:
     return name.replace("_", "").replace("-", "").casefold()
+
+
+def _plainest(name: str) -> str:
+    """A name as the most lenient server would compare it: cut at a null byte, without marks, width and escapes."""
+    if name.isascii() and name.isprintable() and "%" not in name and " " not in name:
+        return canonical(name)
+    plain = unicodedata.normalize("NFKC", unquote(name[:_LONGEST_KEPT]).partition("\0")[0])
+    return canonical("".join(one for one in plain if one.isprintable()).strip())
 
 
 def check_names(names: Iterable[str], where: str = "") -> None:
@@ -180,12 +205,20 @@ def check_names(names: Iterable[str], where: str = "") -> None:
             raise MalformedRequest(
                 f'"{_at(where, name)}" is given beside "{other}", which some servers take for the same: give one.'
             )
-        known = _DECIDING.get(meaning)
-        if known is not None and name != known and not (name.isascii() and name.islower()):
+        known = _DECIDING.get(_plainest(name))
+        if known is not None and name != known and not _SNAKE.fullmatch(name):
             raise MalformedRequest(
-                f'Write "{_at(where, name)}" in lower case: some servers read it with other capital letters, too.'
+                f'Write "{_at(where, name)}" in lower case, as "{_written(known)}": some servers read it anyway.'
             )
         seen[meaning] = name
+
+
+_SNAKE = re.compile(r"[a-z0-9_-]+")
+
+
+def _written(known: str) -> str:
+    """A deciding name, as the error advises it: as in Python's APIs."""
+    return re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", known)
 
 
 def _hides_text(raw: bytes, found: Members) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from paig_gateway.formats.ambiguity import check_names, decides
+from paig_gateway.formats.ambiguity import check_names, decides, is_plain_value
 from paig_gateway.formats.base import MalformedRequest
 
 _FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
@@ -23,7 +23,9 @@ _DISPOSITION = re.compile(
     rb"content-disposition:[ \t]*form-data((?:;[ \t]*[^;\"\r\n]+=(?:\"[^\"\\]*\"|[^\s;\"]+))+)", re.I
 )
 _PARAMETER = re.compile(rb";[ \t]*([^;\"\r\n=]+)=(\"[^\"\\]*\"|[^\s;\"]+)")
-_OTHER_HEADER = re.compile(rb"(?:content-type|content-length|content-transfer-encoding):[^\r\n]*", re.IGNORECASE)
+_OTHER_HEADER = re.compile(
+    rb"(?:content-type:(?![ \t]*multipart/)|content-length:|content-transfer-encoding:)[^\r\n]*", re.IGNORECASE
+)
 _ENCODED = re.compile(rb"content-transfer-encoding:(?![ \t]*(?:binary|8bit|7bit)[ \t]*$)", re.IGNORECASE)
 # Fields that are lists; all others are given once.
 _LIST = re.compile(r"(?:.*\[\w*\]|images?|masks?|files?|include|timestamp_granularities)$")
@@ -120,18 +122,21 @@ def part_name(head: bytes) -> tuple[str, bool]:
     values: dict[bytes, bytes] = {}
     for line in dispositions:
         for found in _PARAMETER.finditer(line):
-            name = found[1].strip().lower()
-            if name in values or (name in (b"name", b"filename")) != found[2].startswith(b'"') or name == b"name*":
+            key = found[1].strip().lower()
+            if key in values or (key in (b"name", b"filename")) != found[2].startswith(b'"') or key == b"name*":
                 raise MalformedRequest(
                     'A part of the form must have name="…" and at most filename="…", quoted, each once.'
                 )
-            values[name] = found[2]
+            values[key] = found[2]
     if len(dispositions) != 1 or b"name" not in values or not values.keys() <= {b"name", b"filename", b"filename*"}:
         raise MalformedRequest('Each part of the form must have one name="…", and at most a filename besides.')
     read = _FIELD.search(head)
     if read is None or read[1] != values[b"name"][1:-1]:
         raise MalformedRequest("A part of the form has a filename that reads like a name: choose another one.")
-    return values[b"name"][1:-1].decode("utf-8", "replace"), len(values) > 1
+    name, is_file = values[b"name"][1:-1].decode("utf-8", "replace"), len(values) > 1
+    if is_file and is_plain_value(name):
+        raise MalformedRequest(f'The form gives "{name}" as a file: send it without a filename.')
+    return name, is_file
 
 
 def fields(body: bytes) -> Iterator[tuple[str, int, int]]:

@@ -112,7 +112,8 @@ def ids_in_field(name: str, content: bytes) -> Iterator[str]:
     parts = [_plain(part) for part in re.split(r"[\[\].]+", name) if part]
     inner = next((part for part in reversed(parts) if part in _KNOWN), None)
     if inner is not None and (inner not in _OBJECTS_ALONE or parts[-1] == "id"):
-        yield from _ids(inner, content[:513].decode("utf-8", "replace").strip())
+        value = content[:513].decode("utf-8", "replace").strip()
+        yield from _ids(inner, _Object([("id", value)]) if parts[-1] == "id" else value)
 
 
 def _in_text(body: bytes) -> Iterator[str]:
@@ -154,7 +155,7 @@ def _in_json(text: str) -> Iterator[str]:
                 stack.extend(reversed(value))
             continue
         names = {name for name, _ in value}
-        types = {member for name, member in value if name == "type" and isinstance(member, str)}
+        types = {member.lower() for name, member in value if name == "type" and isinstance(member, str)}
         own = _own_words(names, types) if value is not top else ()
         if not types.isdisjoint(_TYPES):
             yield from _of_type(value, types)
@@ -231,8 +232,10 @@ def _ids(name: str, value: object) -> Iterator[str]:
                 yield from _ids(name, one)
     elif name in _OBJECTS_ALONE:
         return
-    elif isinstance(value, str) and value and value.startswith(_PREFIXES.get(name, "")) and _is_stored(name, value):
-        yield last_name(value)
+    elif isinstance(value, str):
+        text = value.strip()
+        if text.startswith(_PREFIXES.get(name, "")) and _is_stored(name, text):
+            yield last_name(text)
 
 
 _GOOGLE = re.compile(r"\w+:/+[^/?#]*\bgenerativelanguage\.", re.IGNORECASE)
@@ -242,13 +245,25 @@ _GEMINI_FILE = re.compile(r"https?:/+[^/?#]+/(?:v\w+/)?files/[\w-]+(?:[:/?#]|$)"
 
 def _is_stored(name: str, value: str) -> bool:
     """Whether a place is one at the provider that the request goes to, and not a bucket or a web page."""
-    if value in _NO_IDS.get(name, ()):
+    if not value or value in _NO_IDS.get(name, ()):
         return False
     if name not in _PLACES:
         return True
     if "://" not in value:
         return name == "fileuri" or value.startswith("files/")
     return _GOOGLE.match(value) is not None or _GEMINI_FILE.match(value) is not None
+
+
+_BARE = frozenset({"id", "type", "status", "role"})
+"""An item with nothing else has nothing of its own."""
+
+
+_EMPTY = (b"null", b'""', b"[]", b"{}")
+
+
+def _has(raw: reading.Raw | None) -> bool:
+    """Whether a member has a value that is not empty."""
+    return raw is not None and bytes(memoryview(raw)[:8]).translate(None, b" \t\r\n") not in _EMPTY
 
 
 def _items(body: bytes) -> Iterator[str]:
@@ -258,7 +273,10 @@ def _items(body: bytes) -> Iterator[str]:
         for raw in reading.array(top.get(member)):
             item = reading.members(raw)
             kind = reading.string(item.get("type"))
-            if "id" not in item or kind not in _OWN or any(reading.present(item.get(name)) for name in _OWN[kind]):
+            bare = item.keys() <= _BARE
+            if "id" not in item or not (bare or kind in _OWN):
+                continue
+            if not bare and any(_has(item.get(name)) for name in _OWN[kind]):
                 continue
             if kind is None and reading.present(item.get("type")):
                 continue

@@ -75,6 +75,11 @@ class SseSplitter:
         return 0 if end == len(self._buffer) and self._buffer[end - 1] == 0x0D else end
 
 
+def separated(raw: bytes) -> list[bytes]:
+    """The events of a block, without the blank lines between them."""
+    return _BLANK_LINE.split(raw) if b"\r" in raw else raw.split(b"\n\n")
+
+
 def parse(raw: bytes) -> StreamEvent:
     """Read a raw event: its name and its joined `data` lines; comments and other fields are passed over."""
     name = b""

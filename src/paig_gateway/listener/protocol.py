@@ -7,6 +7,7 @@ of `HttpToolsProtocol` that are used: its constructor, its attributes, its hook 
 from __future__ import annotations
 
 import asyncio
+import re
 import urllib.parse
 from collections import deque
 from typing import Any
@@ -196,15 +197,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.table.head_ends(self)
         version = self.parser.get_http_version()
         target = _target(self.url)
-        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
-        if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
-            self._refusal = GatewayError("bad-request", "The transfer-encoding must be 'chunked', given once.")
+        if target is None:
+            self._refusal = GatewayError("bad-request", "The request target is not a path.")
             return
-        if target is None or version not in ("1.0", "1.1"):
-            problem = (
-                "The request target is not a path." if target is None else "The version of HTTP must be 1.0 or 1.1."
-            )
-            self._refusal = GatewayError("bad-request", problem)
+        if (wrong := _wrong_framing(self.headers, version)) is not None:
+            self._refusal = GatewayError("bad-request", wrong)
             return
         path, raw_path, query = target
         if self._over_cap and len(self.connections) <= self.bounds.max_connections:
@@ -401,6 +398,22 @@ async def _nothing_to_receive() -> Any:
 
 async def _nothing_to_send(message: Any) -> None:
     raise RuntimeError("a WebSocket is not spoken through ASGI messages here: see Upgrade")
+
+
+_HOST = re.compile(rb"[A-Za-z0-9._~%-]+(?::\d*)?|\[[0-9A-Fa-f:.]+\](?::\d*)?")
+
+
+def _wrong_framing(headers: list[tuple[bytes, bytes]], version: str) -> str | None:
+    """The error in the headers that say where a request ends and whom it is for, or None."""
+    if version not in ("1.0", "1.1"):
+        return "The version of HTTP must be 1.0 or 1.1."
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and (codings != [b"chunked"] or version == "1.0"):
+        return "The transfer-encoding must be 'chunked', given once, and not by a client of HTTP 1.0."
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) > 1 or not all(not one or _HOST.fullmatch(one) for one in hosts):
+        return "The host header must be given once, with a name or an address."
+    return None
 
 
 def _target(url: bytes) -> tuple[str, bytes, bytes] | None:

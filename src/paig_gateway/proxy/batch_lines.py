@@ -33,6 +33,8 @@ MOST_NAMED = 10_000
 """The most stored objects that the lines of a batch may name."""
 MOST_KEPT = 256 * 1024 * 1024
 """The most bytes that are kept of a batch's lines, before compression."""
+GROUP_BYTES = 1024
+"""What a group takes besides its settings."""
 
 
 class UnseenError(GatewayError):
@@ -135,7 +137,7 @@ class LineReader:
     count: int = 0
     _groups: dict[bytes, LineGroup] = field(default_factory=dict)
     _matches: dict[str, endpoints.Match] = field(default_factory=dict)
-    _rest: bytes = b""
+    _rest: bytearray = field(default_factory=bytearray)
     _size: int = 0
     _named: set[str] = field(default_factory=set)
 
@@ -145,15 +147,17 @@ class LineReader:
         Raises:
             GatewayError: `bad-request` if a line cannot be read; `no-price` if the gateway cannot see its cost.
         """
-        *whole, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        for line in whole:
-            self._line(line)
+        first, *others = data.split(b"\n")
+        self._rest += first
+        for line in others:
+            self._line(bytes(self._rest))
+            self._rest = bytearray(line)
         if len(self._rest) > LONGEST_LINE:
             raise _wrong(f"Line {self.count + 1} of the batch's file is longer than {LONGEST_LINE // 2**20} MB.")
 
     def end(self) -> BatchLines:
         """Finish, and return all lines. Raises as `feed` does."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         self._line(rest)
         return BatchLines(list(self._groups.values()))
 
@@ -185,7 +189,7 @@ class LineReader:
         key = _encode((line.path, replace(call, input_tokens=0)))
         group = self._groups.get(key)
         if group is None:
-            self._size += 2 * len(key)
+            self._size += 2 * len(key) + GROUP_BYTES
             group = self._groups[key] = LineGroup(line.path, replace(call, input_tokens=0), [], [], [])
         for id in named:
             if id not in self._named and group.named is not None:

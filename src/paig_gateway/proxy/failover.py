@@ -122,7 +122,7 @@ class Failover:
             clock: Monotonic seconds.
             deadlines: How long requests may take.
             doubt: Has a refused credential (by id) read again.
-            renewed: Reads a refused credential's file again; returns the credential if it has changed. Blocks.
+            renewed: Reads a refused credential's file or keyring again; returns the credential if it has changed. Blocks.
         """
         self._upstream = upstream
         self._auth = auth
@@ -363,7 +363,7 @@ class Failover:
     async def _send_renewed(
         self, exchange: Exchange, candidate: Candidate, number: int
     ) -> tuple[ReadableResponse, bool]:
-        """Send a request; send it again if its credential is refused and its file has changed."""
+        """Send a request; send it again if its credential is refused and its file or keyring has changed."""
         answer, asked = await self._send_asking(exchange, candidate, number)
         if answer.status not in _REFUSALS or (exchange.upload is not None and exchange.upload.started):
             return answer, asked
@@ -378,7 +378,7 @@ class Failover:
         if renewed is None:
             return peeked, asked
         await peeked.aclose()
-        log.info("%s refused a credential whose file has changed: sending the new one", candidate.provider.name)
+        log.info("%s refused a credential that has changed: sending the new one", candidate.provider.name)
         return await self._send_asking(exchange, replace(candidate, credential=renewed), number)
 
     async def _send_asking(

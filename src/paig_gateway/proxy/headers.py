@@ -51,6 +51,8 @@ _TO_UPSTREAM_PREFIXES = (
 _NEVER_TO_UPSTREAM = frozenset(
     {b"openai-organization", b"openai-project", b"anthropic-organization-id", b"anthropic-workspace-id"}
 )
+# Others of that kind that a provider may add; or they name a stored object, whose owner is checked in bodies alone.
+_CHOOSES = re.compile(rb"(?:openai|anthropic|groq)-.*(?:organi[sz]ation|project|workspace|account|container)")
 
 _HOP = frozenset(
     {
@@ -124,7 +126,7 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 @lru_cache(maxsize=1024)
 def _goes_on(name: bytes) -> bool:
-    return (name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIXES)) and name not in _NEVER_TO_UPSTREAM
+    return (name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIXES)) and not _CHOOSES.match(name)
 
 
 # Headers that can choose a more expensive service tier than the body does.
@@ -150,6 +152,26 @@ def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         for name, value in headers
         if _passes(name) and not (name == b"www-authenticate" and _ASKS_PASSWORD.search(value))
     ]
+
+
+# Clients send these headers again to whatever address an answer leads them to; only `authorization` they leave out.
+_REPEATED_KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+_LEADING = frozenset({b"location", b"operation-location", b"azure-asyncoperation"})
+
+
+def led_nowhere(headers: Headers, request: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """A provider's headers without those that would lead the client, and its gateway key, to another address.
+
+    Args:
+        headers: The answer's.
+        request: The client's.
+    """
+    if not any(name in _LEADING for name, _ in headers) or not any(name in _REPEATED_KEYS for name, _ in request):
+        return headers
+    return [(name, value) for name, value in headers if name not in _LEADING or _OWN_PATH.match(value)]
+
+
+_OWN_PATH = re.compile(rb"/(?![/\\])")
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from paig_gateway.domain.money import format_usd
+from paig_gateway.formats import reading as json_reading
 from paig_gateway.formats import sse
 from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import END, PARTIAL, mapping
@@ -188,10 +189,8 @@ class StreamMeter:
             if self.framing != "sse":
                 yield raw
                 continue
-            splitter = sse.SseSplitter()
-            yield from splitter.feed(raw)
-            if rest := splitter.rest():
-                yield rest
+            # A block may be nothing but blank lines and comments, hundreds of thousands of them.
+            yield from (event for event in sse.separated(raw) if b"data" in event)
 
     def reading(self) -> UsageReading:
         """The usage and cost so far; `extracted` is None if the stream had no final usage."""
@@ -219,7 +218,14 @@ class StreamMeter:
         told = any(any(mapping(self.body.get(name)).values()) for name in (PARTIAL, "usage", "usageMetadata"))
         if told or self._unsplit or self.unread:
             return False
-        return self.fmt.text is not None and not self.has_content()
+        return self.fmt.text is not None and not self._is_garbled() and not self.has_content()
+
+    def _is_garbled(self) -> bool:
+        """Whether an event that is kept was meant to be JSON, and is not."""
+        if self.framing != "sse":
+            return False
+        found = (self._parse(raw).data.strip() for raw in self._single(self._kept))
+        return any(data.startswith(b"{") and data != b"{}" and not json_reading.members(data) for data in found)
 
     def has_content(self) -> bool:
         """Whether the stream had text, or something else that was generated."""

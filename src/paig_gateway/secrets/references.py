@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -34,6 +35,7 @@ _FORMS = "env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL"
 _MAX_FILE_BYTES = 1_000_000
 _OWN_FILE = re.compile(r"secret\.key|admin\.token|new-keys|tls$|listening$|paig\.db|unrecorded|set-aside|.*backup")
 """The gateway's own files in its home folder."""
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _SYSTEM_FOLDERS = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
@@ -186,7 +188,8 @@ class References:
         return None
 
     def _forbids_service(self, service: str) -> str | None:
-        if service == keyring.SERVICE:
+        # Windows compares names without regard to case, and may keep an entry as USER@SERVICE.
+        if service.casefold().rpartition("@")[2].strip() == keyring.SERVICE:
             return f"the keyring service {service} holds the gateway's own secrets: name another"
         services = self.allowed.keyring_services
         if services is not None and service not in services:
@@ -266,7 +269,10 @@ def _keyring(target: str, environ: Mapping[str, str]) -> str:
 def _file(target: str, environ: Mapping[str, str]) -> str:
     path = _real(target)
     try:
-        with path.open(encoding="utf-8") as file:
+        # Opening a pipe would wait for a writer.
+        with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | _NO_WAIT)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SecretReferenceError("unreadable", f"{target} is not a file: put the credential into one")
             found = file.read(_MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise SecretReferenceError("missing", f"there is no file {target}: put the credential there") from None

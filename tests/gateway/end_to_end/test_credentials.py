@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import keyring
+import keyring.backend
 import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request as UpgradeRequest
+from websockets.http11 import Response as UpgradeResponse
 
 from paig_client.api.resources import Request
 from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
@@ -241,3 +247,70 @@ async def test_a_credential_that_was_rotated_in_its_file_is_used_at_once(
         assert (await ask(running, "rotated")).status_code in (401, 502, 503)
     finally:
         await running.admin.providers.delete("rotated")
+
+
+class Ring(keyring.backend.KeyringBackend):
+    """A keyring with one password."""
+
+    priority = 5  # type: ignore[assignment]
+    password = "sk-in-the-ring-1"
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.password
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    """In the place of the machine's."""
+    before, found = keyring.get_keyring(), Ring()
+    keyring.set_keyring(found)
+    yield found
+    keyring.set_keyring(before)
+
+
+async def test_a_credential_that_was_rotated_in_its_keyring_is_used_at_once(
+    world: tuple[World, Account], ring: Ring
+) -> None:
+    """As with a file; a keyring that has nothing new is not asked for each refused request."""
+    running, account = world
+    base = (await running.admin.providers.get("three")).base_url
+    spec = ProviderSpec(kind="openai", base_url=base, credential="keyring:openai/ada")
+    await running.admin.providers.create("ringed", spec)
+    try:
+        assert (await ask(running, "ringed")).status_code == 200
+        account.simulator.reset()
+        account.refusals[ring.password] = (401, b'{"error":{"message":"Incorrect API key provided"}}')
+        ring.password = "sk-in-the-ring-2"
+        assert (await ask(running, "ringed")).status_code == 200
+        assert account.asked == ["sk-in-the-ring-2"]
+    finally:
+        await running.admin.providers.delete("ringed")
+
+
+async def test_a_websocket_is_connected_with_the_rotated_credential(environment: None, tmp_path: Path) -> None:
+    """The upgrade that meets the old one's refusal goes out again with the new one."""
+    file, tried = tmp_path / "openai.key", list[str | None]()
+    file.write_text("sk-before")
+
+    def upgrade(connection: ServerConnection, request: UpgradeRequest) -> UpgradeResponse | None:
+        tried.append(request.headers.get("authorization"))
+        refuses = tried[-1] != "Bearer sk-after"
+        return connection.respond(401, '{"error":{"message":"Incorrect API key provided"}}') if refuses else None
+
+    async def greet(connection: ServerConnection) -> None:
+        await connection.send('{"type":"session.created","session":{"turn_detection":null}}')
+        await connection.wait_closed()
+
+    async with serve(greet, "127.0.0.1", 0, process_request=upgrade) as listening:
+        port = next(iter(listening.sockets)).getsockname()[1]
+        spec = ProviderSpec(kind="openai", base_url=f"http://127.0.0.1:{port}/v1", credential=f"file:{file}")
+        async with running_world(tmp_path / "home", {"openai": spec}, NO_BREAKER) as running:
+            file.write_text("sk-after")
+            place = f"{running.origin.replace('http', 'ws')}/proxy/openai/realtime?model=gpt-realtime"
+            sent = {"authorization": f"Bearer {running.key}"}
+            async with connect(place, additional_headers=sent, proxy=None) as socket:
+                assert '"session.created"' in str(await socket.recv())
+    assert tried[-2:] == ["Bearer sk-before", "Bearer sk-after"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,3 +251,17 @@ def test_hosts_of_providers_can_be_confined() -> None:
     references.check_upstream("http://169.254.169.254/")
     with pytest.raises(SecretReferenceError, match="upstream_hosts"):
         references.check_upstream("https://api.openai.com.evil.example/v1")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Reading it would wait for a writer, and hold up every provider's credential."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SecretReferenceError, match="is not a file"):
+        resolve(f"file:{tmp_path / 'pipe'}")
+
+
+@pytest.mark.parametrize("service", ["paig", "PAIG", "Paig", "secret.key@paig", "x@PAIG ", "paig "])
+def test_the_gateways_own_entries_are_refused_in_every_spelling(service: str) -> None:
+    """Windows compares names without regard to case, and keeps entries as USER@SERVICE, too."""
+    with pytest.raises(SecretReferenceError, match="own secrets"):
+        References().check(f"keyring:{service}/secret.key")

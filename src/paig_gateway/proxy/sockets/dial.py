@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidHandshake
@@ -16,6 +17,7 @@ from websockets.uri import WebSocketURI
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
+from paig_gateway.domain.route import Credential
 from paig_gateway.providers.auth import Authenticator, SigningError
 from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.proxy.failover import way_to
@@ -28,7 +30,9 @@ from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from paig_gateway.routing.health import HealthTracker
-from paig_gateway.routing.verdicts import REACH
+from paig_gateway.routing.verdicts import REACH, of_status
+
+log = logging.getLogger(__name__)
 
 Attempt = dict[str, object]
 
@@ -74,6 +78,8 @@ class Dialler:
     Attributes:
         problem: Why nothing can be sent to the provider of a name, or None.
         clock: Monotonic seconds.
+        doubt: Has the credential of an id read again, as a provider refused it.
+        renewed: A refused credential as its file or keyring has it by now, if that is another one; blocks.
     """
 
     upstream: Upstream
@@ -82,6 +88,8 @@ class Dialler:
     health: HealthTracker
     clock: Callable[[], float]
     deadlines: Deadlines
+    doubt: Callable[[str], None]
+    renewed: Callable[[Credential], Credential | None]
 
     async def connect(
         self, api: Api, exchange: Exchange, order: deque[Candidate], wanted: RequestedUpgrade, attempts: list[Attempt]
@@ -116,9 +124,12 @@ class Dialler:
             attempts.append(attempt)
             tried = self.health.begin(candidate)
             try:
-                found = await self._try(api, exchange, candidate, wanted, len(attempts))
+                found = await self._try_renewed(api, exchange, candidate, wanted, len(attempts))
                 attempt["status"] = found.status
-                reach = REACH[tried.answered(found.status, found.headers, found.body)]
+                verdict = tried.answered(found.status, found.headers, found.body)
+                if verdict == "credential_rejected":
+                    self.doubt(candidate.credential.id)
+                reach = REACH[verdict]
             except SigningError as error:
                 tried.credential_rejected("credential")
                 attempt["error"], reach = "credential", "credential"
@@ -154,6 +165,19 @@ class Dialler:
             if isinstance(outcome, GatewayError):
                 raise outcome
             return outcome
+
+    async def _try_renewed(
+        self, api: Api, exchange: Exchange, candidate: Candidate, wanted: RequestedUpgrade, number: int
+    ) -> Connected:
+        """Try a candidate; once more if its credential is refused, and its file or keyring has another one by now."""
+        found = await self._try(api, exchange, candidate, wanted, number)
+        if found.peer is not None or of_status(found.status, found.body) != "credential_rejected":
+            return found
+        renewed = await asyncio.to_thread(self.renewed, candidate.credential)
+        if renewed is None:
+            return found
+        log.info("%s refused a credential that has changed: sending the new one", candidate.provider.name)
+        return await self._try(api, exchange, replace(candidate, credential=renewed), wanted, number)
 
     async def _try(
         self, api: Api, exchange: Exchange, candidate: Candidate, wanted: RequestedUpgrade, number: int

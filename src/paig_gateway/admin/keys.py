@@ -77,7 +77,7 @@ class PermittedKeys:
         try:
             return self._keys.create(name, spec, actor=actor, repeat=repeat)
         except CatalogError as error:
-            if error.code != "conflict" or error.field is not None or self._sees(name):
+            if error.code != "conflict" or error.field or self._sees(name):
                 raise
             # Names are unique in the whole gateway: of another project's key nothing more is told.
             raise CatalogError("conflict", "This name is not free: choose another.", field="name") from None

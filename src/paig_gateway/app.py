@@ -355,7 +355,13 @@ def _sockets(core: Core, server: ServerSpec, observer: Observer) -> Sockets:
     return Sockets(
         core.directory,
         Dialler(
-            upstream, auth, core.directory.problem, core.health, core.clock, core.deadlines, core.directory.doubt,
+            upstream,
+            auth,
+            core.directory.problem,
+            core.health,
+            core.clock,
+            core.deadlines,
+            core.directory.doubt,
             core.directory.renewed,
         ),
         books,

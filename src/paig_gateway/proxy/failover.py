@@ -122,7 +122,7 @@ class Failover:
             clock: Monotonic seconds.
             deadlines: How long requests may take.
             doubt: Has a refused credential (by id) read again.
-            renewed: Reads a refused credential's file or keyring again; returns the credential if it has changed. Blocks.
+            renewed: Reads a refused credential again from its file or keyring; returns it if it has changed. Blocks.
         """
         self._upstream = upstream
         self._auth = auth

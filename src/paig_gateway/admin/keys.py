@@ -80,7 +80,7 @@ class PermittedKeys:
             if error.code != "conflict" or error.field or self._sees(name):
                 raise
             # Names are unique in the whole gateway: of another project's key nothing more is told.
-            raise CatalogError("conflict", "This name is not free: choose another.", field="name") from None
+            raise CatalogError("conflict", "this name is not free: choose another", field="name") from None
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
         self._check(changes)

@@ -64,7 +64,11 @@ def _judge_json(fmt: Format, text: bytes, undecided: Judgement, *, complete: boo
     tops = reading.objects(text) if text.startswith(b"[") else [reading.members(text)]
     if any(_has_answer(fmt, top) for top in tops):
         return "answer"
-    return "not-answer" if reading.is_whole(text) else "cut"
+    if not reading.is_whole(text):
+        return "cut"
+    # What is not JSON may have been meant to be an answer: some servers write NaN.
+    meant = not any(tops) and any(b'"%s"' % name.encode() in text for name in fmt.answer)
+    return "answer" if meant else "not-answer"
 
 
 def _has_answer(fmt: Format, top: reading.Members) -> bool:

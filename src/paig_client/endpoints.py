@@ -218,7 +218,7 @@ class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
 
     @endpoint
     def block(self, name: str) -> ApiCall[Key]:
-        """Refuse the key until an administrator of the whole gateway enables it."""
+        """Refuse the key until an administrator of all projects enables it."""
         return ApiCall("POST", _at(self.path, name, "block"), _one(Key))
 
     @endpoint

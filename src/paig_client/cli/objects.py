@@ -80,7 +80,7 @@ def disable(name: Name, json: JsonOption = False, url: Url = None, profile: Prof
 
 @keys.command("block", example="paig keys block ci")
 def block(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
-    """Refuse a key until an administrator of the whole gateway enables it.
+    """Refuse a key until an administrator of all projects enables it.
 
     An administrator of the key's project alone cannot undo this, unlike `paig keys disable`.
     """

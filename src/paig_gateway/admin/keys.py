@@ -206,9 +206,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         return made
 
     _add_switch(router, services, "disable", "disabled", "Refuse a key from now on")
-    _add_switch(
-        router, services, "block", "blocked", "Refuse a key until an administrator of the whole gateway enables it"
-    )
+    _add_switch(router, services, "block", "blocked", "Refuse a key until an administrator of all projects enables it")
     _add_switch(router, services, "enable", "active", "Take a key again")
     return router
 

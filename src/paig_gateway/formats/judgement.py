@@ -67,7 +67,8 @@ def _judge_json(fmt: Format, text: bytes, undecided: Judgement, *, complete: boo
     if not reading.is_whole(text):
         return "cut"
     # What is not JSON may have been meant to be an answer: some servers write NaN.
-    meant = not any(tops) and any(b'"%s"' % name.encode() in text for name in fmt.answer)
+    names = any(b'"%s"' % name.encode() in text for name in fmt.answer)
+    meant = names and not any(tops) and b'"error"' not in text
     return "answer" if meant else "not-answer"
 
 

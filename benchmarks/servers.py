@@ -313,6 +313,8 @@ def litellm(folder: Path, provider_port: int) -> Iterator[Target]:
     config.write_text(
         "model_list:\n  - model_name: gpt-5\n    litellm_params:\n      model: openai/gpt-5\n      api_key: none\n"
         f"      api_base: http://127.0.0.1:{provider_port}/v1\n"
+        # It has no key of its own here, as Portkey has none: reading one would only make it slower.
+        "general_settings:\n  dangerously_permit_weak_or_unset_master_key: true\n"
     )
     command = [str(place / "bin/litellm"), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
     with running(pinned(GATEWAY_CORE, *command), f"http://127.0.0.1:{port}/health/liveliness", 600) as pid:

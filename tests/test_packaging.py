@@ -67,6 +67,13 @@ def wheel(dist: Path) -> Path:
     return found
 
 
+def metadata(dist: Path) -> str:
+    """The wheel's METADATA: fields, an empty line, and the description."""
+    with zipfile.ZipFile(wheel(dist)) as opened:
+        [name] = [name for name in opened.namelist() if name.endswith(".dist-info/METADATA")]
+        return opened.read(name).decode()
+
+
 def environment(folder: Path) -> Path:
     """A new virtual environment; its Python."""
     subprocess.run([BIN / "uv", "venv", "--quiet", "--python", sys.executable, folder], check=True)
@@ -106,8 +113,7 @@ def test_wheel_is_complete(dist: Path) -> None:
     """The wheel has every file of the three packages, marked as typed, and its metadata is what pyproject.toml says."""
     with zipfile.ZipFile(wheel(dist)) as opened:
         names = set(opened.namelist())
-        [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
-        found = email.message_from_bytes(opened.read(metadata))
+    found = email.message_from_string(metadata(dist))
     tracked = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     for file in tracked.split() if tracked else []:
         assert file.removeprefix("src/") in names
@@ -116,6 +122,21 @@ def test_wheel_is_complete(dist: Path) -> None:
     assert found["Requires-Python"] == PROJECT["requires-python"]
     assert sorted(found.get_all("Provides-Extra", [])) == sorted(PROJECT["optional-dependencies"])
     assert "An AI gateway" in found["Summary"]
+
+
+def test_description_has_no_relative_links(dist: Path) -> None:
+    """The description is the README; its pictures and links lead to files of the repository at the version's tag."""
+    fields, _, description = metadata(dist).partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in fields
+    tag = f"v{PROJECT['version']}"
+    places = {"!": f"{PROJECT['urls']['Source']}/raw/{tag}/", "": f"{PROJECT['urls']['Source']}/blob/{tag}/"}
+    found = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", description)
+    assert {kind for kind, _ in found} == {"!", ""}
+    for kind, target in found:
+        assert target.startswith(places[kind])
+        assert (ROOT / target.removeprefix(places[kind]).partition("#")[0]).is_file()
+    as_written = description.replace(places["!"], "").replace(places[""], "")
+    assert as_written.strip() == (ROOT / "README.md").read_text("utf-8").strip()
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 Every change is one transaction with the change itself, its audit entry and a new `directory_version`, by which running
 nodes notice it. The version is written first: that takes the lock by which all edits, on all nodes, run one after the
-other.
+other. Within a process, edits take turns before that: waiting for the database's lock would use up its connections, and
+SQLite has no queue, so that of many edits some would wait in vain until it gives up ("database is locked").
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -53,6 +55,7 @@ class Transactions:
         self.secrets = secrets
         self._hooks = hooks or LimitHooks()
         self._clock = clock
+        self._turn = threading.Lock()
 
     @contextmanager
     def edit(self, actor: str) -> Iterator[Edit]:
@@ -61,8 +64,9 @@ class Transactions:
         Raises:
             CatalogError: `conflict` where the database itself refuses a duplicate.
         """
-        now = milliseconds(self._clock())
-        with Session(self.engine, expire_on_commit=False) as session:
+        engine = self.engine.execution_options(immediate=True)
+        with self._turn, Session(engine, expire_on_commit=False) as session:
+            now = milliseconds(self._clock())
             version = session.connection().execute(_RAISE_VERSION).scalar_one()
             edit = Edit(session, self.secrets_for(actor), self._hooks, version, actor, now)
             try:

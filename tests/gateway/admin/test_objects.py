@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -183,6 +184,13 @@ def test_only_one_of_many_changes_on_one_tag_goes_through(gateway: Gateway, http
         thread.join()
     assert sorted(statuses) == [200] + [412] * 19
     assert http.get("/projects/contended").json()["version"] == 2
+
+
+def test_many_creates_at_once_all_succeed(http: httpx2.Client) -> None:
+    """Thirty-two keys that are made at the same moment are all made."""
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda number: http.post("/keys", json={"name": f"crowd {number}"}), range(32)))
+    assert [answer.status_code for answer in answers] == [201] * 32
 
 
 def test_created_object_is_located(http: httpx2.Client) -> None:

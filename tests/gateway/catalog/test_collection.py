@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -14,7 +15,7 @@ from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import Catalog, CatalogError, LimitHooks, objects, owners
 from paig_gateway.database.tables import LimitRow
-from tests.gateway.catalogs import ME, open_catalog
+from tests.gateway.catalogs import ME, open_catalog, sqlite_url
 
 OPENAI = ProviderSpec(kind="openai", credential="env:OPENAI_API_KEY")
 
@@ -199,6 +200,15 @@ def test_concurrent_changes_come_one_after_the_other(catalog: Catalog) -> None:
     )  # fmt: skip
     assert catalog.projects.get("p").version == 7
     assert catalog.version() == 8
+
+
+def test_edits_of_a_process_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many edits at once wait for each other, even if SQLite itself hardly waits for a lock."""
+    monkeypatch.setattr("paig_gateway.database.engine.BUSY_SECONDS", 0.01)
+    with open_catalog(sqlite_url(tmp_path)) as catalog, ThreadPoolExecutor(32) as pool:
+        made = list(pool.map(lambda number: catalog.keys.create(f"k{number}", KeySpec(), actor=ME).name, range(32)))
+        assert sorted(key.name for key in catalog.keys.list()) == sorted(made)
+        assert catalog.version() == 32
 
 
 def test_hooks_run_inside_the_transaction(url: str) -> None:

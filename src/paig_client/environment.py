@@ -197,9 +197,9 @@ def _claude_code_vertex(base: str, key: str) -> Variables:
 
 
 def _claude_settings(name: str, route: str) -> Callable[[str], Sequence[str]]:
-    """Claude Code's own settings file may name another address and overrides the environment;
+    """The option that overrides Claude Code's own settings file, which may name another address.
 
-    this option overrides both.
+    The file in turn overrides the environment.
     """
     return lambda base: ("--settings", json.dumps({"env": {name: f"{base}/{route}"}}))
 

@@ -79,7 +79,7 @@ class PermittedKeys:
         except CatalogError as error:
             if error.code != "conflict" or error.field or self._sees(name):
                 raise
-            # Names are unique in the whole gateway: of another project's key nothing more is told.
+            # Names are unique in the whole gateway; the answer says nothing else of another project's key.
             raise CatalogError("conflict", "this name is not free: choose another", field="name") from None
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
@@ -207,7 +207,7 @@ def key_routes(services: AdminServices) -> APIRouter:
 
     _add_switch(router, services, "disable", "disabled", "Refuse a key from now on")
     _add_switch(router, services, "block", "blocked", "Refuse a key until an administrator of all projects enables it")
-    _add_switch(router, services, "enable", "active", "Take a key again")
+    _add_switch(router, services, "enable", "active", "Accept a key again")
     return router
 
 

@@ -257,7 +257,7 @@ async def _come_back(services: AdminServices, request: Request, state: str, code
     person = await _ask_provider(
         _provider(services).exchange(code, services.site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
     )
-    # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another services.site.
+    # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another site.
     response = HTMLResponse(_ON.format(next=escape(noted["next"])))
     if noted["next"].partition("?")[0] == HOLDER_PAGE:  # a person's own keys need no session of the console
         login = login_of(services, person)

@@ -99,8 +99,8 @@ def ask_of(services: AdminServices, caller: Caller, spec: AskSpec, now: datetime
 def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
     """What a key may see of itself."""
     latest = reports.list_requests(services.engine, Filter(key=caller.key_id), cursor=None, limit=LATEST).items
-    apart = any(row.session is None for row in latest)
-    named = (*_own_named(caller), *_by_use(services, caller, now, apart=apart))
+    without_session = any(row.session is None for row in latest)
+    named = (*_own_named(caller), *_by_use(services, caller, now, without_session=without_session))
     balances = balances_of(services.engine, (*caller.limits, *named), now)
     midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
     own = Filter(key=caller.key_id, since=midnight)
@@ -138,17 +138,15 @@ def _own_named(caller: Caller) -> Iterator[Limit]:
             yield from named.bind(subject)
 
 
-def _by_use(services: AdminServices, caller: Caller, now: datetime, *, apart: bool) -> Iterator[Limit]:
+def _by_use(services: AdminServices, caller: Caller, now: datetime, *, without_session: bool) -> Iterator[Limit]:
     """The counters of named limits that the key's own requests of late count in: by model, provider, session or tag.
 
     Only values that the key itself has used are looked up, so that it learns of no other key's. Requests without a
     session or a tag share one counter.
 
     Args:
-        services: Where to look.
         caller: The key.
-        now: The present.
-        apart: Whether the latest requests have some without a session.
+        without_session: Whether some of the key's latest requests belong to no session.
     """
     of_key = Filter(key=caller.key_id, since=now - LATELY)
     for named in caller.named:
@@ -159,7 +157,7 @@ def _by_use(services: AdminServices, caller: Caller, now: datetime, *, apart: bo
             continue
         if per == "session":
             found = [one.session for one in list_sessions(services.engine, of_key, {}, limit=MEMBERS)]
-            found += [""] if apart else []
+            found += [""] if without_session else []
         else:
             totals = reports.usage(services.engine, [per], of_key, limit=MEMBERS).items
             shared = "" if per.startswith("tag:") else None
@@ -171,7 +169,10 @@ def _by_use(services: AdminServices, caller: Caller, now: datetime, *, apart: bo
 
 
 def _may_match(match: Mapping[str, str], per: str, subject: Subject) -> bool:
-    """Whether a request may be bound of which only the member is known: nothing is known of its other tags."""
+    """Whether requests of this member may match.
+
+    Only conditions on the member itself can be checked, because nothing else is known of the requests.
+    """
     return all(
         MATCHES[name](subject, wanted)
         for name, wanted in match.items()

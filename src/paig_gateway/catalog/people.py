@@ -107,9 +107,9 @@ class People:
 
 
 def _new_key(edit: Edit, login: Login) -> tuple[str, NewKey] | None:
-    """The user's name and a new key;
+    """The user's name and a new key, or None.
 
-    None if no group gives one, or an administrator has stopped one of the person's keys.
+    There is none if no group gives one, or if an administrator has stopped one of the person's keys.
     """
     if login.key is None:
         return None

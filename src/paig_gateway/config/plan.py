@@ -199,10 +199,7 @@ def _without(kept: frozenset[tuple[str, str]], changes: Sequence[PlanStep]) -> t
 
 
 def changed_by_hand(session: Session) -> list[AuditRow] | None:
-    """The audit entries since the last apply of a file, for changes that a file can make;
-
-    None if no file was ever applied.
-    """
+    """The audit entries of changes that a file can make, since a file was last applied; None if none ever was."""
     applied = select(func.max(col(AuditRow.id))).where(col(AuditRow.kind) == CONFIGURATION)
     last = session.exec(applied).one()
     if last is None:

@@ -75,9 +75,9 @@ EVERY_MODEL = frozenset({"all-proxy-models", "all-team-models", "*"})
 
 OWNERS = {"team": TEAMS, "user": USERS}
 NOTHING = (None, "", "{}", "[]", "null", "f")
-"""What columns hold that say nothing."""
-SOME = 3
-"""How many names a note has."""
+"""The values of columns that decide nothing."""
+NAMES_IN_NOTE = 3
+"""A note names at most this many keys, teams or users."""
 _COPY = re.compile(r'^COPY (?:\w+\.)?"(LiteLLM_\w+)" \((.*)\) FROM stdin;$')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -213,13 +213,13 @@ def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
         known = {*RECORDS.split(), *READ[table].split()}
         found: dict[str, list[str]] = {}
         for row in rows:
-            told = [column for column, text in row.items() if column not in known and text not in NOTHING]
-            told += [f"metadata.{name}" for name in _object(row.get("metadata")) if name in LIMITING]
-            for column in told:
+            columns = [column for column, text in row.items() if column not in known and text not in NOTHING]
+            columns += [f"metadata.{name}" for name in _object(row.get("metadata")) if name in LIMITING]
+            for column in columns:
                 found.setdefault(column, []).append(row.get(alias) or (row.get(id) or "")[:8])
         for column, whose in found.items():
-            more = f" and {len(whose) - SOME:,} more" if len(whose) > SOME else ""
-            draft.note(f"{kind} {', '.join(whose[:SOME])}{more}: {column} is left out.")
+            more = f" and {len(whose) - NAMES_IN_NOTE:,} more" if len(whose) > NAMES_IN_NOTE else ""
+            draft.note(f"{kind} {', '.join(whose[:NAMES_IN_NOTE])}{more}: {column} is left out.")
     for table, count in dump.counts.items():
         name = table.removeprefix("LiteLLM_")
         if name in LEFT_OUT:

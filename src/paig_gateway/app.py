@@ -108,8 +108,8 @@ class OpenDatabase:
         engine = open_engine(home_secrets.database_url(home), config.ledger.connections)
         is_new = False
         try:
+            is_new = not home_secrets.has_secret_key(home)
             migrate(engine)
-            is_new = home_secrets.secret_key_or_none(home) is None
             secret_key = home_secrets.secret_key(home)
             vault = Vault(secret_key, lambda: home_secrets.secret_key(home))
             hooks = LimitHooks(
@@ -185,8 +185,9 @@ class Gateway:
         config, store = self.config, self.store
         telemetry_secrets = secrets_of(config.telemetry, config.alerts)
         sso, client_secret = identity_provider(config.sso, self.now)
-        core = await self._start_core()
+        # Known before anything starts that may log.
         self.redact.know(lambda: [*store.secrets, *telemetry_secrets, *([client_secret] if client_secret else [])])
+        core = await self._start_core()
         self.redact.know(core.directory.credentials)
         telemetry = Telemetry(config, telemetry_secrets, core, self.redact, self.shared, self.log)
         telemetry.start()

@@ -39,7 +39,8 @@ async def test_a_redirect_takes_no_key_elsewhere(
     sent = {header: key, "anthropic-version": "2023-06-01"}
     for place, passes in (
         ("https://evil.example/steal", header == "authorization"), ("//evil.example/", header == "authorization"),
-        ("/\\evil.example/", header == "authorization"), ("/v1/messages/", True),
+        ("/\\evil.example/", header == "authorization"), ("/\t/evil.example/", header == "authorization"),
+        ("/v1/messages/", True),
     ):  # fmt: skip
         replay.headers = [(name, place)]
         answer = await world.http.post(MESSAGES_PATH, headers=sent, json=MESSAGES, follow_redirects=False)

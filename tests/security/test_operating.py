@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from paig_client.api.specs import KeySpec
+from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import Config, ServerSpec
 from paig_gateway.server import exposed, forbid_core_dumps, running_gateway
 from paig_gateway.telemetry.settings import TelemetrySpec
+from tests.gateway.end_to_end.conftest import ADMIN
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +121,31 @@ async def test_a_web_page_s_own_name_shows_no_metrics(
     async with running_gateway(Gateway(store)) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
         assert (await http.get("/metrics", headers={"host": host})).status_code == status
     store.engine.dispose()
+
+
+async def test_secrets_are_known_before_anything_is_logged(
+    environment: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start that warns of a provider's credential shows no secret of the gateway's, wherever it stands."""
+    store = OpenDatabase.open(tmp_path)
+    spec = ProviderSpec(kind="openai", credential=f"file:/nowhere/{ADMIN}")
+    store.catalog.providers.create("openai", spec, actor="test")
+    gateway = Gateway(store)
+    seen: list[str] = []
+
+    def shown(record: logging.LogRecord) -> bool:
+        seen.append(gateway.redact(record.getMessage()))
+        return True
+
+    caplog.handler.addFilter(shown)
+    try:
+        async with running_gateway(gateway):
+            pass
+    finally:
+        caplog.handler.removeFilter(shown)
+    store.engine.dispose()
+    warning = next(text for text in seen if "/nowhere/" in text)
+    assert ADMIN not in warning
 
 
 def test_no_core_dumps() -> None:

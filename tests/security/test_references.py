@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx2
@@ -46,6 +47,14 @@ async def test_gateways_own_secrets_are_refused_wherever_a_reference_stands(envi
             ]
             assert [answer.status_code for answer in tried] == [422] * 5, (reference, [one.text for one in tried])
             assert ADMIN not in "".join(answer.text for answer in tried)
+        source = {"file": str(tmp_path / "secret.key"), "url": f"{EVIL}/"}
+        account = {"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": EVIL}
+        literal = "value:" + json.dumps({**account, "credential_source": source})
+        vertex = {"name": "evil", "kind": "google-vertex", "base_url": EVIL}
+        for one in ({"credential": literal}, {"credentials": ["env:OTHER", literal]}):
+            answer = await http.post("/providers", json={**vertex, **one})
+            assert answer.status_code == 422
+            assert "credential_source" in answer.text
         for url in ("http://169.254.169.254/latest", "http://metadata.google.internal/", "http://0xa9fea9fe/"):
             answer = await http.post("/providers", json={"name": "m", "kind": "openai-compatible", "base_url": url})
             assert answer.status_code == 422

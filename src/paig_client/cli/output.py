@@ -147,8 +147,12 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         out.writerow([_safe(value) if isinstance(value, str) else value for value in row])
 
 
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=[=+\-@])")
+"""Where a spreadsheet would begin a formula; where commas are decimal points, a semicolon begins a cell."""
+
+
 def _safe(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else plain(text)
+    return _FORMULA.sub("'", plain(text))
 
 
 def show(table: PrintedTable, *, csv: bool = False, sort: str | None = None) -> None:

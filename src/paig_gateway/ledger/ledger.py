@@ -450,9 +450,8 @@ class Ledger:
                 else:
                     future.set_result(answer)
             elif isinstance(pending.command, Reserve) and answer is None and self._writer.running:
-                self._put(
-                    Pending(Release(pending.command.reservation.id), None, pending.since)
-                )  # its caller has disconnected
+                # Its caller has disconnected.
+                self._put(Pending(Release(pending.command.reservation.id), None, pending.since))
 
     def _was_recorded(self, pending: Pending, answer: object) -> None:
         """Remove a settlement from the list of unrecorded ones."""

@@ -49,10 +49,7 @@ class Process:
         return cls(f"{name} {_place()} {_start(os.getpid())}", os.getpid())
 
     def is_gone(self) -> bool:
-        """Whether its process has surely ended:
-
-        it ran on this machine, and its process id is free or another process's.
-        """
+        """Whether its process has surely ended: it ran here, and its process id is free or another process's."""
         _, place, start = self.host.split(" ")
         return "-" not in (place, start) and place == _place() and _start(self.pid) != start
 

@@ -400,7 +400,7 @@ async def _nothing_to_send(message: Any) -> None:
     raise RuntimeError("a WebSocket is not spoken through ASGI messages here: see Upgrade")
 
 
-_HOST = re.compile(rb"[A-Za-z0-9._~%-]+(?::\d*)?|\[[0-9A-Fa-f:.]+\](?::\d*)?")
+_HOST = re.compile(rb"[A-Za-z0-9._~%-]+(?::\d*)?|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~%-]+)?\](?::\d*)?")
 
 
 def _wrong_framing(headers: list[tuple[bytes, bytes]], version: str) -> str | None:

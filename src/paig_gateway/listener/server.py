@@ -63,9 +63,7 @@ class App(Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that ends in three steps:
-
-    it reports that it is not ready, drains, and breaks off the remaining requests.
+    """A server that ends in three steps: it reports not ready, drains, and breaks off the remaining requests.
 
     Attributes:
         on_hangup: Called, on the event loop, after `hangup`.
@@ -82,9 +80,9 @@ class Server(uvicorn.Server):
         return cast(App, self.config.loaded_app)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, then listen, as uvicorn does;
+        """Start the app, then listen.
 
-        but a TLS handshake has the same timeout as the head of a request.
+        As uvicorn does, but a TLS handshake has the same timeout as the head of a request.
         """
         await self.lifespan.startup()
         if self.lifespan.should_exit:

@@ -78,7 +78,7 @@ _LITELLM = "x-litellm-response-cost"
 
 def _compatible(body: Json, headers: Mapping[str, str]) -> Decimal | None:
     said = (_decimal(found) for found in (*(dig(body, *place) for place in _PLACES), headers.get(_LITELLM)))
-    return next((cost for cost in said if cost is not None), None)
+    return next((cost for cost in said if cost), None)  # servers that did not compute it say zero
 
 
 CHARGES: Mapping[str, ChargeRule] = {

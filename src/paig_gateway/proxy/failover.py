@@ -150,8 +150,8 @@ class Failover:
             funds: The request's hold: a candidate that it cannot cover is not tried.
 
         Returns:
-        The answer, and whether the gateway asked for stream usage on its own account. The last candidate's answer is
-        returned even if it is an error.
+            The answer, and whether the gateway asked for stream usage that the client had not requested. The last
+            candidate's answer is returned even if it is an error.
 
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.

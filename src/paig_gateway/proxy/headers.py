@@ -171,7 +171,8 @@ def led_nowhere(headers: Headers, request: Iterable[tuple[bytes, bytes]]) -> Hea
     return [(name, value) for name, value in headers if name not in _LEADING or _OWN_PATH.match(value)]
 
 
-_OWN_PATH = re.compile(rb"/(?![/\\])")
+# Clients drop tabs and line ends, so `/<tab>/host` would become `//host`.
+_OWN_PATH = re.compile(rb"/(?![/\\])[\x21-\x7e]*\Z")
 
 
 @lru_cache(maxsize=1024)

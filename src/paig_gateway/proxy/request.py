@@ -236,8 +236,8 @@ def steady_and_guessable(directory: Directory, headers: Mapping[bytes, bytes], q
     """Two facts about the key that came with a request.
 
     Returns:
-    Whether it belongs to one caller as long as the directory does not change (the old secret of a rotated key expires
-    by itself); and whether it could be guessed, in which case it has to wait if its address has tried wrong keys.
+        Whether it belongs to one caller as long as the directory does not change (the old secret of a rotated key
+        expires by itself); and whether it could be guessed, so that it has to wait if its address tried wrong keys.
     """
     secret, _ = client_key(headers, query)
     return _digest(secret) not in directory.snapshot.old_until, bits(secret) < ENOUGH_BITS

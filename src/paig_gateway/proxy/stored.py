@@ -146,9 +146,9 @@ class StoredObjects:
                 raise StoredObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
 
     async def maker_of_session(self, id: str) -> str | None:
-        """The id of the key that began a resumable upload, or None;
+        """The id of the key that began a resumable upload, or None. Ids of other objects count for nothing.
 
-        other objects' ids are not accepted, as they are not secret.
+        They are not secret, so they prove no key.
 
         Raises:
             GatewayError: `overloaded` where the database is away.
@@ -337,10 +337,7 @@ class StoredObjects:
             await self._save(some)
 
     def located(self, exchange: Exchange, candidate: Candidate, location: str) -> None:
-        """Store the owner of an object that the answer's `location` names:
-
-        the answer to a new call has no id in its body.
-        """
+        """Store the owner of an object that the answer's `location` names, as that to a new call does."""
         if id := last_name(location.partition("?")[0]):
             self.keep([self._object(exchange, candidate, id)])
 

@@ -1,6 +1,4 @@
-"""Finds the account that has a stored object:
-
-a response, a conversation or a cached content exists at one account only.
+"""Finds the account that has a stored object, such as a response or a cached content: each is at one account only.
 
 An object's id does not name the account, and the gateway changes no byte of an answer. So this process remembers which
 account answered. For answers relayed by another process, or before this one started, it looks in the ledger by the

@@ -8,10 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MemberKey = tuple[str, str, str, bool]
-"""Each of these is measured separately:
-
-provider, API format, the model's name there, and whether the answer is a stream.
-"""
+"""What is measured separately: provider, API format, the model's name there, and whether the answer is a stream."""
 
 LEAST_SHARE = 0.1
 """The least weight of a new measurement in the average."""

@@ -38,7 +38,7 @@ _MEANS = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insuffic
 _REFUSED = re.compile(
     rb'"reason"\s*:\s*"API_KEY_INVALID"|"__type"\s*:\s*"[\w.#]*(?:UnrecognizedClient|InvalidSignature|ExpiredToken)'
 )
-"""Matches a 400 or 403 by which a provider rejects the credential:
+"""Matches a 400 or 403 by which a provider rejects the credential.
 
 Google and AWS say so in a field that a quotation of the request cannot imitate.
 """

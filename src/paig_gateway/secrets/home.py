@@ -157,6 +157,11 @@ def secret_key_or_none(home: Path, environ: Mapping[str, str] = os.environ) -> s
         return None
 
 
+def has_secret_key(home: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `secret_key` makes none, even if the one that there is cannot be read."""
+    return given("PAIG_SECRET_KEY", environ) is not None or (home / "secret.key").exists()
+
+
 def discard_secret_key(home: Path) -> None:
     """Remove a secret key that was just made, and that fits nothing."""
     path = home / "secret.key"

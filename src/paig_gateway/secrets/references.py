@@ -9,6 +9,7 @@ a provider that lies there beside the gateway's own files.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -176,7 +177,7 @@ class References:
             case "file":
                 return self._forbids_file(reference.target)
             case "value":
-                return None
+                return self._forbids_literal(reference.target)
 
     def _forbids_variable(self, name: str) -> str | None:
         # On Windows names are one whatever their case.
@@ -195,6 +196,19 @@ class References:
         if services is not None and service not in services:
             return f"[security] keyring_services does not allow the service {service}: ask the gateway's owner"
         return None
+
+    def _forbids_literal(self, literal: str) -> str | None:
+        # Google's `external_account` names a file or an address; what is there is sent to an address that it names too.
+        try:
+            found = json.loads(literal) if literal.lstrip().startswith("{") else None
+        except (ValueError, RecursionError):
+            return None
+        if self.of_owner or not isinstance(found, dict) or "credential_source" not in found:
+            return None
+        return (
+            "has a credential_source, which the gateway would read and send away: put the credential into a file on the"
+            " gateway's machine and name file:PATH, or ask the gateway's owner"
+        )
 
     def _forbids_file(self, target: str) -> str | None:
         if any(Path(target).is_relative_to(folder) for folder in _SYSTEM_FOLDERS):

@@ -149,3 +149,16 @@ def test_small_amounts_have_no_exponent(capsys: pytest.CaptureFixture[str]) -> N
     output.print_json({"cost": Decimal("1E-9")})
     output.show(output.PrintedTable(["cost"], [[output.usd(Decimal("1E-9"))]]), csv=True)
     assert capsys.readouterr().out == '{\n  "cost": "0.000000001"\n}\ncost\n0.000000001\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@SUM(A1)", "'@SUM(A1)"), ("\t=1", "�=1"), ("\n=1", "�=1"),
+        ("=\x1b[2J", "'=�[2J"), ("a;=1", "a;'=1"), ("gpt-5", "gpt-5"), ("a;b", "a;b"),
+    ],
+)  # fmt: skip
+def test_no_text_in_csv_is_a_formula(capsys: pytest.CaptureFixture[str], text: str, printed: str) -> None:
+    """Nor does it drive the terminal; where commas are decimal points, spreadsheets begin a cell at a semicolon."""
+    output.print_csv(["name"], [[text]])
+    assert capsys.readouterr().out == f"name\n{printed}\n"

@@ -132,6 +132,7 @@ async def test_failures_of_the_app(caplog: pytest.LogCaptureFixture) -> None:
         (b"GET /a HTTP/1.1\r\nhost: a/b@c\r\n\r\n", (400, "bad-request")),
         (b"GET /a HTTP/1.1\r\nhost: my_service.local:80\r\nconnection: close\r\n\r\n", (200, "")),
         (b"GET /a HTTP/1.1\r\nhost: [::1]:8787\r\nconnection: close\r\n\r\n", (200, "")),
+        (b"GET /a HTTP/1.1\r\nhost: [fe80::1%25eth0]:8787\r\nconnection: close\r\n\r\n", (200, "")),
         (b"GET /a HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", (200, "")),
     ],
 )

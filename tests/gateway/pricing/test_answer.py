@@ -359,6 +359,10 @@ def test_a_charge_that_cannot_be_is_not_taken() -> None:
         body = {"model": "m", "usage": {"prompt_tokens": 1000, "completion_tokens": 0, **usage}}
         reading = read(BY_NAME["openai-chat"], body, charge_rule=CHARGES["openrouter"])
         assert (reading.cost, reading.from_provider) == (2_000_000, False)
+    for kind in ("xai", "openai-compatible"):  # servers that did not compute it say zero
+        usage = {"prompt_tokens": 1000, "completion_tokens": 0, "cost": 0, "cost_in_usd_ticks": 0}
+        reading = read(BY_NAME["openai-chat"], {"model": "m", "usage": usage}, charge_rule=CHARGES[kind])
+        assert (reading.cost, reading.from_provider) == (2_000_000, False)
 
 
 @pytest.mark.parametrize(

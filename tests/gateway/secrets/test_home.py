@@ -18,6 +18,8 @@ import keyring.backends.null
 import pytest
 from sqlalchemy.engine import make_url
 
+from paig_client.api.specs import ProviderSpec
+from paig_gateway.app import OpenDatabase
 from paig_gateway.secrets import home
 from paig_gateway.secrets import keyring as ring_module
 from paig_gateway.secrets.errors import KeyringTimeoutError, SecretsError
@@ -349,3 +351,36 @@ def test_secret_key_is_replaced_where_it_is_kept(tmp_path: Path) -> None:
     home.replace_secret_key(other, "new,old")
     assert secret_key(other, {}) == "new,old"
     assert list(ring.kept.values()) == ["new,old"]
+
+
+def test_a_failed_start_discards_no_key_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the keyring did not give it at first, and the database is another gateway's."""
+
+    class Flaky(MemoryKeyring):
+        """A keyring that is unlocked between two calls."""
+
+        locked = False
+
+        def get_password(self, service: str, username: str) -> str | None:
+            if self.locked:
+                self.locked = False
+                raise RuntimeError("locked")
+            return super().get_password(service, username)
+
+    ring = Flaky()
+    keyring.set_keyring(ring)
+    monkeypatch.delenv("PAIG_SECRET_KEY", raising=False)
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", "a" * 40)
+    homes = [tmp_path / "mine", tmp_path / "theirs"]
+    for folder in homes:
+        folder.mkdir()
+        store = OpenDatabase.open(folder)
+        store.catalog.providers.create("p", ProviderSpec(kind="openai", credential="value:sk-0123456789"), actor="test")
+        store.engine.dispose()
+    before = dict(ring.kept)
+    monkeypatch.setenv("PAIG_DATABASE_URL", f"sqlite:///{homes[1]}/paig.db")
+    ring.locked = True
+    with pytest.raises(SecretsError):
+        OpenDatabase.open(homes[0])
+    assert ring.kept == before
+    assert (homes[0] / "secret.key").exists()

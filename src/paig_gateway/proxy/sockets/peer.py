@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import OPEN, Side, State
@@ -23,6 +24,9 @@ CLOSE_SECONDS = 5.0
 
 LONGEST_REASON = 123
 """Bytes of the reason that a close frame can carry."""
+
+MOST_FRAGMENTS = 32_768
+"""The most fragments of one message: empty ones take memory, and count nothing towards its size."""
 
 Message = list[Frame]
 """The frames of one message: the first says its kind, the others continue it."""
@@ -46,29 +50,28 @@ class PeerEvents(Protocol):
         """The process is to end."""
 
 
-class _ServerFrames(Frames):
+class _RelayedFrames(Frames):
+    _fragments = 0
+
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame; a ping is not answered here."""
         if frame.opcode is Opcode.PING:
             self.events.append(frame)
-        else:
-            super().recv_frame(frame)
+            return
+        super().recv_frame(frame)
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._fragments = 0 if frame.fin else self._fragments + 1
+            if self._fragments > MOST_FRAGMENTS:
+                raise ProtocolError(f"a message has more than {MOST_FRAGMENTS} fragments")
 
 
-class ClientFrames(ClientProtocol):
+class ClientFrames(_RelayedFrames, ClientProtocol):
     """The side towards a provider."""
-
-    def recv_frame(self, frame: Frame) -> None:
-        """Take a frame; a ping is not answered here."""
-        if frame.opcode is Opcode.PING:
-            self.events.append(frame)
-        else:
-            super().recv_frame(frame)
 
 
 def server_frames(max_size: int) -> Frames:
     """The side of the client, after its upgrade was accepted."""
-    return _ServerFrames(Side.SERVER, state=OPEN, max_size=max_size)
+    return _RelayedFrames(Side.SERVER, state=OPEN, max_size=max_size)
 
 
 class Peer(asyncio.Protocol):

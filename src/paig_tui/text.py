@@ -62,8 +62,12 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def safe(text: object) -> str:
-    """Remote text with control and format characters replaced by `�`: it cannot move the cursor or hide anything."""
-    return "".join("�" if unicodedata.category(sign) in _HIDDEN and sign != "\u200d" else sign for sign in str(text))
+    """Remote text with control and format characters replaced by `�`: it cannot move the cursor or hide anything.
+
+    Joiners of emoji go: where a dialog covers the second half of a joined sign, the joiner would take in the border.
+    """
+    signs = str(text).replace("\u200d", "")
+    return "".join("�" if unicodedata.category(sign) in _HIDDEN else sign for sign in signs)
 
 
 def plain(text: object, style: str = "") -> Content:

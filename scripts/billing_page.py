@@ -145,8 +145,12 @@ def tables() -> str:
             ),
         ),
         "## Listed prices\n",
-        "Models that neither the price book nor the table above has: their prices per million tokens, each with the "
-        "provider's page that it comes from, are in `src/paig_gateway/pricing/listed_prices.json` ([L] 2026-11).\n",
+        "Models that neither the price book nor the table above has are priced from the price list of LiteLLM 1.110.2 "
+        "(2026-11), which others maintain. A model is taken only if that list names the provider's own page for it "
+        "and one price for all tokens of a kind; rows that contradict the price book are left out. "
+        "`src/paig_gateway/pricing/listed_prices.json` has the prices, per million tokens, and the pages. A cost at "
+        "such a price is `exact` if the usage is: the certainty says how the usage is known, not how old a price is. "
+        "A price in `[prices]` takes its place.\n",
         table(
             "price source | models",
             ([f"`{source}`", str(len(models))] for source, models in listed_prices().items()),

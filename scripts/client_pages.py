@@ -128,7 +128,8 @@ PAGES = {
         ("codex",),
         "Codex takes its address from `~/.codex/config.toml` or from options, never from `OPENAI_BASE_URL`, so `paig run`"
         " passes options. The key stays in the variable `PAIG_API_KEY`, which the options name. It repeats a 402 up to five"
-        " times before it shows it.",
+        " times before it shows it. To models before GPT-6 it offers OpenAI's web search, for which much is held"
+        ' (see [bounds](../bounds.md#without-a-bound)); `web_search = "disabled"` in its settings turns that off.',
     ),
     "gemini-cli": Page(
         "Gemini CLI",

@@ -27,8 +27,8 @@ PROVIDERS = {
     "together_ai": ("together", "together_ai/"),
     "fireworks_ai": ("fireworks", "fireworks_ai/"),
     "novita": ("novita", "novita/"),
-    "cohere": ("cohere", ""),
-    "cohere_chat": ("cohere", ""),
+    "cohere": ("cohere", "cohere/"),
+    "cohere_chat": ("cohere", "cohere/"),
     "mistral": ("mistral", "mistral/"),
     "perplexity": ("perplexity", "perplexity/"),
     "xai": ("x-ai", "xai/"),
@@ -53,6 +53,21 @@ RATES = {
 MODIFIED = ("_flex", "_priority", "_batches")
 OTHERS = ("artificialanalysis.ai", "vercel.com")  # pages of others than the provider
 MODES = {"chat", "responses", "completion", "embedding"}
+DOUBTFUL = {
+    # The models that they are made of have other rates above 272,000 tokens, and these rows have none.
+    *("gpt-6-astra-law", "gpt-5.5-cyber-preview"),
+    # Gemini 3 Pro has other rates above 200,000 tokens, and its searches are billed too.
+    *("gemini/deep-research-preview-04-2026", "gemini/deep-research-max-preview-04-2026"),
+    # The page has no prices.
+    *("gemini/gemini-gemma-2-27b-it", "gemini/gemini-gemma-2-9b-it"),
+    # Perplexity sells other vendors' models at their prices; these two are at twice those.
+    *("perplexity/openai/gpt-5.3-codex", "perplexity/google/gemini-3.6-flash"),
+    # A cached token at the price of any other; a quarter of the price at all other providers.
+    *("perplexity/perplexity/nemotron-3-ultra-550b-a55b", "perplexity/perplexity/nemotron-3.5-lightning-30b-a3b"),
+    # A tenth more than GPT-4 Turbo costs at Azure.
+    "azure/gpt-4-turbo-vision-preview",
+}
+"""Rows that were compared with the price book's for the same model elsewhere, and are not believed."""
 
 
 def provider_of(row: dict[str, object]) -> tuple[str, str] | None:
@@ -80,7 +95,7 @@ def rows(table: dict[str, dict[str, object]]) -> Iterator[tuple[str, str, dict[s
     for name, row in sorted(table.items()):
         found = provider_of(row)
         page, window = str(row.get("source") or ""), row.get("max_input_tokens")
-        if found is None or row.get("mode") not in MODES or not page.startswith("http"):
+        if found is None or name in DOUBTFUL or row.get("mode") not in MODES or not page.startswith("http"):
             continue
         if any(other in page for other in OTHERS):
             continue

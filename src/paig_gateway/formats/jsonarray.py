@@ -6,7 +6,9 @@ Cut at the elements of the top-level array (or at a lone top-level object, as wh
 from __future__ import annotations
 
 import re
+from itertools import islice
 
+from paig_gateway.formats import reading
 from paig_gateway.formats.base import StreamEvent
 
 # Up to and including what opens a string or opens or closes an object or array.
@@ -85,3 +87,9 @@ def parse(raw: bytes) -> StreamEvent:
     if data[:1] in (b"[", b","):
         data = data[1:].lstrip(_SPACE)
     return StreamEvent("", data)
+
+
+def is_sequence(body: bytes) -> bool:
+    """Whether a body is several JSON objects: the chunks of a stream, which some servers send so."""
+    objects = (raw for raw in JsonArraySplitter().feed(body) if reading.members(parse(raw).data))
+    return len(list(islice(objects, 2))) == 2

@@ -6,6 +6,8 @@ is known to take one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import ModelCall
 from paig_gateway.formats.reading import Members, Raw
@@ -31,11 +33,17 @@ def instead(top: Members) -> list[ModelCall]:
     return [call for name in _INSTEAD if name in top for call in _in(top[name], times=1, plain=True)]
 
 
-def besides(top: Members) -> list[ModelCall]:
-    """The models that may work besides the request's own."""
-    if top.keys().isdisjoint(_BESIDES):
+def besides(top: Members, tools: Sequence[Raw] = ()) -> list[ModelCall]:
+    """The models that may work besides the request's own.
+
+    Args:
+        top: The request.
+        tools: Tools that stand elsewhere in it.
+    """
+    if not tools and top.keys().isdisjoint(_BESIDES):
         return []
-    return [call for name in _BESIDES if name in top for call in _in(top[name], times=CALLS, plain=False)]
+    places = [*(top[name] for name in _BESIDES if name in top), *tools]
+    return [call for place in places for call in _in(place, times=CALLS, plain=False)]
 
 
 def _in(raw: Raw, *, times: int, plain: bool, depth: int = 0) -> list[ModelCall]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from paig_gateway.formats import folding, models_named, reading
+from paig_gateway.formats.ambiguity import read_once
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined
 from paig_gateway.formats.marker import EVENT_ERROR, Marker
@@ -29,15 +30,18 @@ _TEXT = frozenset(
         *("function_call", "custom_tool_call", "local_shell_call", "local_shell_call_output", "shell_call"),
         *("shell_call_output", "apply_patch_call", "apply_patch_call_output", "computer_call", "web_search_call"),
         *("file_search_call", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
+        *("tool_search_call", "program", "program_output"),
     }
 )
+# Items of the input that add tools to those of the request: Codex sends all of its tools in one.
+_ADD_TOOLS = frozenset({"additional_tools", "tool_search_output"})
 # Fields that make the provider add input that is not in the request.
 _REFERENCES = ("previous_response_id", "conversation", "prompt")
 _ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 
-def _media_in(items: Raw | None, media: Media) -> Media:
-    """The media in a list of input items, or of a message's content parts."""
+def _media_in(items: Raw | None, media: Media, added: list[Raw] | None = None) -> Media:
+    """The media in a list of input items, or of a message's content parts; tools of items go into `added`."""
     for item in reading.objects(items):
         kind = reading.string(item.get("type"))
         if kind in (None, "message"):
@@ -54,6 +58,8 @@ def _media_in(items: Raw | None, media: Media) -> Media:
             media.audio(item.get("input_audio"))
         elif kind == "input_file" and not reading.present(item.get("file_id")):
             media.document(item.get("file_data"))
+        elif kind in _ADD_TOOLS and added is not None:
+            added.extend(reading.array(item.get("tools")))
         elif kind not in _TEXT:  # files, audio, references to stored items, what is yet unknown
             media.unbounded()
     return media
@@ -61,11 +67,12 @@ def _media_in(items: Raw | None, media: Media) -> Media:
 
 def _read(model: str | None, body: bytes) -> Call:
     top = reading.request(body)
-    media = _media_in(top.get("input"), Media())
+    added: list[Raw] = []
+    media = _media_in(top.get("input"), Media(), added)
     if any(reading.present(top.get(name)) for name in _REFERENCES):
         media.unbounded()
-    tools = reading.objects(top.get("tools"))
-    kinds = [reading.string(tool.get("type")) for tool in tools]
+    tools = [*reading.objects(top.get("tools")), *(read_once(bytes(tool), "input.tools") for tool in added)]
+    kinds = ["function" if _is_client_search(tool) else reading.string(tool.get("type")) for tool in tools]
     server_tools = {kind or "" for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
     searches = reading.count(top.get("max_tool_calls"), SEARCHES, "max_tool_calls")
     searching = bool(server_tools - _NOT_BILLED_BY_CALL)
@@ -93,13 +100,18 @@ def _read(model: str | None, body: bytes) -> Call:
         extra_output=reading.size(top.get("prediction")),
         repeats=repeats(top, named),
         fallbacks=tuple(call.model for call in models_named.instead(top)),
-        also=tuple(models_named.besides(top)),
+        also=tuple(models_named.besides(top, added)),
         asks_usage=True,
         service_tier=reading.string(top.get("service_tier")),
         background=reading.truth(top.get("background")),
         session=reading.string(top.get("prompt_cache_key")),
         stored=reading.string(top.get("previous_response_id")) or _conversation(top.get("conversation")),
     )
+
+
+def _is_client_search(tool: Members) -> bool:
+    """Whether a tool is the search for tools that the client runs."""
+    return reading.string(tool.get("type")) == "tool_search" and reading.string(tool.get("execution")) == "client"
 
 
 def _units(tools: list[Members], images: int) -> dict[str, int]:

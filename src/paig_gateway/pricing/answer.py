@@ -92,10 +92,7 @@ def _by_plan(
 
 
 def _plan_of(fmt: Format, body: Json, counts: list[int], prices: PriceLookup, reading: UsageReading) -> Plan | None:
-    """The plan for answers of this shape, from one that was read in full;
-
-    None if the shape does not determine how to read it.
-    """
+    """The plan for answers of this shape, from one that was read in full; None if more than the shape matters."""
     extracted, price, modifiers = reading.extracted, reading.price, reading.modifiers or {}
     if extracted is None or price is None or fmt.normalise is not None or len(parts(fmt.name, body)) > 1:
         return None

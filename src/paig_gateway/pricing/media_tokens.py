@@ -135,10 +135,7 @@ def audio_tokens(item: MediaItem) -> int:
 
 
 def pdf_tokens(item: MediaItem, model: str) -> int | None:
-    """The most tokens of a document, each page read as text and as a picture;
-
-    None if only the context window bounds it.
-    """
+    """The most tokens of a document, whose pages are read as text and as pictures; None if nothing in it bounds it."""
     if item.pages is None or item.text is None:
         return None
     page = MediaItem("image")

@@ -199,10 +199,7 @@ class Price:
         return value / unit.per if unit is not None and isinstance(value, Decimal) else None
 
     def _has_rate(self, key: str, prices: ModelPrice) -> bool:
-        """Whether the price has a rate for a count other than plain tokens:
-
-        its own, or that of the count that includes it.
-        """
+        """Whether a count other than plain tokens has a rate: its own, or that of the count that includes it."""
         unit = BY_USAGE_KEY.get(key)
         if unit is None:
             return False

@@ -369,9 +369,7 @@ class BoundFormula:
     )
 
     def hold(self, call: Call) -> CostBound:
-        """The hold for `call`:
-
-        the most expensive of the models that may answer, plus all that may be called in addition.
+        """The hold for `call`: the dearest of the models that may answer, plus all that may be called in addition.
 
         Raises:
             Unbounded: See `ceiling`.

@@ -6,6 +6,7 @@ the holds of requests in flight; then refusal. Nothing is held twice: a refused 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +14,7 @@ from functools import partial
 from paig_client.api.vocabulary import WhenTight
 from paig_gateway.domain.errors import Advice, LimitRefused
 from paig_gateway.domain.limits import Balance
+from paig_gateway.formats.base import Call
 from paig_gateway.formats.maximum import set_maximum
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
@@ -27,6 +29,11 @@ STATED = 64
 
 LEAST = {"openai-responses": 16}
 """The smallest output maximum that an API takes, where that is more than 1; and Claude's must exceed its thinking."""
+
+SEARCH_WINDOW = 128_000
+"""Tokens of context with OpenAI's web search, whatever the model's window (its guide "Web search", 2026-11)."""
+
+_WEB_SEARCH = re.compile(r"web_search(?:_preview)?(?:_\d+)*")
 
 TRIES = 4
 """How often a smaller request is sized, since other requests may take the room meanwhile."""
@@ -96,6 +103,7 @@ class Fitting:
 
     Attributes:
         full: The request at its worst case.
+        call: What is sized: the request, with what its searches may read bounded by the provider's documentation.
         order: The candidates at which the maximum can be set.
         counted: Those that are bound by the same limits as the first one.
         field: The request's field for the maximum, for messages.
@@ -105,6 +113,7 @@ class Fitting:
     """
 
     full: Held
+    call: Call
     order: list[Candidate]
     counted: list[Candidate]
     field: str
@@ -133,15 +142,9 @@ class Fitting:
         )
         if stated:
             most = (call.output_tokens or 0) // call.answers
-        return cls(
-            full,
-            order,
-            alike(exchange, order),
-            sample[1],
-            mode == "lower" or (mode == "fit" and not stated),
-            floor,
-            most,
-        )
+        may_change = mode == "lower" or (mode == "fit" and not stated)
+        sized = _searching(call, order) if may_change else call
+        return cls(full, sized, order, alike(exchange, order), sample[1], may_change, floor, most)
 
     def fitted(self, balances: tuple[Balance, ...]) -> Held | None:
         """The request with the largest maximum that fits; None if the smallest does not fit."""
@@ -167,7 +170,7 @@ class Fitting:
         return Advice(self.field, now, ever)
 
     def _need(self, maximum: int, longer: int = 0) -> HoldSize:
-        call = self.full.exchange.call
+        call = self.full.exchange.call if longer else self.call  # what is advised must fit as the client sends it
         text = call.input_tokens + longer
         smaller = replace(call, output_tokens=maximum * call.answers, maxima=(), input_tokens=text)
         holds = [candidate.bound.hold(smaller) for candidate in self.counted]
@@ -176,9 +179,10 @@ class Fitting:
     def _held(self, maximum: int) -> Held:
         exchange = self.full.exchange
         call = replace(exchange.call, output_tokens=maximum * exchange.call.answers, maxima=())
+        sized = replace(self.call, output_tokens=call.output_tokens, maxima=())
         order: list[Candidate] = []
         for candidate in self.order:
-            found = candidate.bound.hold(call)
+            found = candidate.bound.hold(sized)
             order.append(replace(candidate, worst=found.worst, ceiling=found.money, tokens=found.tokens))
         counted = alike(exchange, order)
         reservation = replace(
@@ -187,6 +191,14 @@ class Fitting:
             tokens=max(candidate.tokens for candidate in counted),
         )
         return Held(replace(exchange, call=call, maximum=maximum), order, reservation)
+
+
+def _searching(call: Call, order: list[Candidate]) -> Call:
+    """A request whose only tool at the provider is OpenAI's web search, which reads no more than is documented."""
+    searches = bool(call.server_tools) and all(map(_WEB_SEARCH.fullmatch, call.server_tools))
+    if not searches or call.unbounded_input or any(one.price_lookup.source != "openai" for one in order):
+        return call
+    return replace(call, unbounded_tools=False, input_tokens=call.input_tokens + SEARCH_WINDOW)
 
 
 def tightness(exchange: Exchange) -> WhenTight:

@@ -14,6 +14,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import format_usd
 from paig_gateway.formats.base import Framing, Json
 from paig_gateway.formats.framing import sniffed
+from paig_gateway.formats.jsonarray import is_sequence
 from paig_gateway.formats.splice import splice_cost
 from paig_gateway.pricing.answer import UsageReading, read_answer
 from paig_gateway.proxy import model_lists, unmetered, uploads
@@ -372,8 +373,10 @@ class ResponseRelay:
             self._charge_unread()
             return None
         body = decode_json(plain)
-        framing = sniffed(plain) if self.exchange.fmt.fold is not None and body is None else None
-        if framing is None or framing == "json" != self.exchange.fmt.framing:
+        reads_events = self.exchange.fmt.fold is not None and body is None and self.response.status < 400
+        framing = sniffed(plain) if reads_events else None
+        is_body = framing == "json" != self.exchange.fmt.framing and not is_sequence(plain)
+        if framing is None or is_body:
             return charge_body(self.outcome, self.exchange, self.candidate, self.headers, plain, body)
         self.meter = self._meter(framing, plain=False)
         self.meter.feed(plain)

@@ -83,6 +83,30 @@ async def test_the_next_member_answers_and_nothing_is_charged(
     assert (row.attempts[0].cost, row.certainty, row.error) == (Decimal(0), "exact", None)
 
 
+USAGE = b'"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}'
+CHUNK = b'{"id":"c","model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":"Once"}}]}'
+LAST = b'{"id":"c","model":"gpt-4o-mini","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],' + USAGE
+BODY = b'{"id":"c","model":"gpt-4o-mini","choices":[{"index":0,"message":{"content":"Once"}}],' + USAGE
+
+
+@pytest.mark.parametrize("headers", [JSON, SSE, [("content-type", "application/x-ndjson")]])
+@pytest.mark.parametrize("body", [CHUNK + b"\n" + LAST + b"\n", b"[" + CHUNK + b"," + LAST + b"]", BODY])
+async def test_an_answer_in_json_is_one_whatever_it_is_labelled(
+    both: tuple[World, Replay], headers: Sequence[tuple[str, str]], body: bytes
+) -> None:
+    """Some servers send the chunks of a stream as lines of JSON, or a body as a stream: its usage is charged."""
+    world, replay = both
+    replay.status, replay.headers, replay.pieces = 200, headers, [body[:50], body[50:]]
+    for route in ("first",) if headers is SSE else ("both", "first"):
+        own = {"authorization": f"Bearer {world.key}"}
+        path = f"/proxy/{route}/chat/completions"
+        answer = await world.http.post(path, headers=own, json={**CHAT, "stream": True})
+        assert answer.status_code == 200
+        row = await settled(world, answer.headers["x-paig-request-id"])
+        assert [attempt.provider for attempt in row.attempts] == ["first"]
+        assert (row.cost, row.certainty) == (Decimal("0.0000045"), "exact")
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [

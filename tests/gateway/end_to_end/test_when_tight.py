@@ -123,15 +123,23 @@ def first_request(agent: str) -> tuple[str, dict[str, Any]]:
             "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
             "metadata": {"user_id": "user_0_account__session_5d1b7c62"},
         }
+    functions = [
+        {"type": "function", "name": name, "description": about, "parameters": schema} for name, about in tools
+    ]
+    asked = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}]
+    if agent == "codex-gpt-6":  # its tools are an item of the input
+        namespace = {"type": "namespace", "name": "functions", "description": "", "tools": functions}
+        item = {"type": "additional_tools", "role": "developer", "tools": [namespace]}
+        own: dict[str, Any] = {"model": "gpt-6-sol", "input": [item, *asked]}
+    else:  # the search is of a cache of pages
+        found = {"type": "tool_search", "execution": "client"}
+        search = {"type": "web_search", "external_web_access": False}
+        own = {"model": agent.removeprefix("codex-"), "input": asked, "tools": [*functions, found, search]}
     return "/proxy/openai/v1/responses", {
-        "model": "gpt-5-codex",
+        **own,
         "stream": True,
         "store": False,
         "instructions": instructions,
-        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}],
-        "tools": [
-            {"type": "function", "name": name, "description": about, "parameters": schema} for name, about in tools
-        ],
         "tool_choice": "auto",
         "parallel_tool_calls": True,
         "reasoning": {"effort": "medium", "summary": "auto"},
@@ -140,7 +148,14 @@ def first_request(agent: str) -> tuple[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize(("agent", "mode"), [("claude-code", "lower"), ("codex", "lower"), ("codex", "fit")])
+AGENTS: list[tuple[str, Literal["fit", "lower"]]] = [
+    ("claude-code", "lower"),
+    ("codex-gpt-5", "lower"),
+    *((f"codex-{model}", "fit") for model in ("gpt-5", "gpt-5.5", "gpt-6")),
+]
+
+
+@pytest.mark.parametrize(("agent", "mode"), AGENTS)
 async def test_an_agents_first_request_passes_on_two_dollars_a_day(
     simulated: World, simulator: Simulator, agent: str, mode: Literal["fit", "lower"]
 ) -> None:
@@ -153,3 +168,12 @@ async def test_an_agents_first_request_passes_on_two_dollars_a_day(
     [row] = (await simulated.admin.requests(key=f"{agent}-{mode}")).items
     assert Decimal(row.reserved) <= 2
     assert 0 < Decimal(row.cost) <= Decimal(row.reserved)
+
+
+async def test_tools_without_a_documented_bound_hold_the_context_window(simulated: World, simulator: Simulator) -> None:
+    """A search beside another tool of the provider is bounded by nothing smaller, so it never fits two dollars."""
+    key = await simulated.make_key("tools", total=2)
+    path, body = first_request("codex-gpt-5.5")
+    body["tools"].append({"type": "mcp", "server_label": "s", "server_url": "https://example.com/mcp"})
+    answer = await simulated.http.post(path, headers={"authorization": f"Bearer {key}"}, json=body)
+    assert (answer.status_code, answer.headers["x-paig-error"]) == (400, "limit-too-small")

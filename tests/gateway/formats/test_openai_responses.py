@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.formats.base import StreamEvent
+from paig_gateway.formats.base import MalformedRequest, StreamEvent
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.openai_responses import COMPACT, LATER_LOOK, RESPONSES
 from tests.gateway.formats.asking import asked, event, fold, sse
@@ -57,6 +57,28 @@ def test_tools_whose_calls_cost_nothing_apiece(kind: str, unbounded: bool, units
     """What they make is held apart."""
     call = ask(tools=[{"type": kind}])
     assert (call.unbounded_tools, call.searches, call.units) == (unbounded, 0, units)
+
+
+def test_tools_that_the_input_adds() -> None:
+    """Codex sends its tools in an item of the input; they are text, unless one of them runs at the provider."""
+
+    def added(*tools: Any, kind: str = "additional_tools") -> Any:
+        item = {"type": kind, "role": "developer", "tools": list(tools)}
+        return ask(input=[item, {"role": "user", "content": "hi"}])
+
+    functions = {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}
+    for kind in ("additional_tools", "tool_search_output"):
+        call = added(functions, {"type": "custom", "name": "exec"}, kind=kind)
+        assert (call.unbounded_input, call.unbounded_tools, call.searches) == (False, False, 0)
+        call = added(functions, {"type": "web_search"}, kind=kind)
+        assert (call.unbounded_tools, call.searches, call.server_tools) == (True, SEARCHES, {"web_search"})
+    call = added({"type": "code_interpreter", "container": {"memory_limit": "4g"}})
+    assert call.units == {"tool_containers": 4}
+    assert [one.model for one in added({"type": "image_generation", "model": "gpt-image-1"}).also] == ["gpt-image-1"]
+    with pytest.raises(MalformedRequest):
+        asked("/v1/responses", b'{"model":"m","input":[{"type":"additional_tools","tools":[{"type":"a","type":"b"}]}]}')
+    assert ask(tools=[{"type": "tool_search", "execution": "client"}]).unbounded_tools is False
+    assert ask(tools=[{"type": "tool_search"}]).unbounded_tools is True
 
 
 def test_bounded_tool_calls_and_pictures() -> None:

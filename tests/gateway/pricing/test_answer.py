@@ -342,6 +342,7 @@ def test_a_unit_s_price() -> None:
         ("openrouter", {"cost": 0.001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.002}}, 3_000_000),
         ("perplexity", {"cost": {"total_cost": 0.0061}}, 6_100_000),
         ("xai", {"cost_in_usd_ticks": 500_000_000}, 50_000_000),
+        ("openai-compatible", {"cost": 0, "estimated_cost": 0.003}, 3_000_000),
     ],
 )
 def test_the_provider_s_own_charge(kind: str, usage: Body, cost: int) -> None:
@@ -363,6 +364,14 @@ def test_a_charge_that_cannot_be_is_not_taken() -> None:
         usage = {"prompt_tokens": 1000, "completion_tokens": 0, "cost": 0, "cost_in_usd_ticks": 0}
         reading = read(BY_NAME["openai-chat"], {"model": "m", "usage": usage}, charge_rule=CHARGES[kind])
         assert (reading.cost, reading.from_provider) == (2_000_000, False)
+
+
+def test_a_server_that_charges_nothing_does_not_get_past_a_cap() -> None:
+    """A zero says that a compatible server has no price for the model: the list price holds, if there is one."""
+    body = {"model": "m", "usage": {"prompt_tokens": 1000, "completion_tokens": 0, "cost": 0, "estimated_cost": "0.0"}}
+    prices = PriceLookup(PRICED, "p", "", "m", NOW, charge_rule=CHARGES["openai-compatible"])
+    reading = read_answer(BY_NAME["openai-chat"], body, {"x-litellm-response-cost": "0.0"}, prices, Call("m"))
+    assert (reading.cost, reading.from_provider) == (2_000_000, False)
 
 
 @pytest.mark.parametrize(

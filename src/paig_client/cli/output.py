@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from paig_client.spreadsheet import without_formula
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -144,15 +146,7 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(columns)
     for row in rows:
-        out.writerow([_safe(value) if isinstance(value, str) else value for value in row])
-
-
-_FORMULA = re.compile(r"(?:^|(?<=;))(?=[=+\-@])")
-"""Where a spreadsheet would begin a formula; where commas are decimal points, a semicolon begins a cell."""
-
-
-def _safe(text: str) -> str:
-    return _FORMULA.sub("'", plain(text))
+        out.writerow([without_formula(plain(value)) if isinstance(value, str) else value for value in row])
 
 
 def show(table: PrintedTable, *, csv: bool = False, sort: str | None = None) -> None:

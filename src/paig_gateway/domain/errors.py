@@ -178,7 +178,7 @@ def _never_fits(limit: Limit, details: Mapping[str, Detail], advice: Advice | No
 
 
 def _more(limit: Limit) -> str:
-    """How more is to be had: a run's budget is its client's own, and fixed by its first request."""
+    """How to get more: the first request of a run sets its budget, and no administrator can raise it."""
     own = limit.owner_kind == "run"
     return "begin another run with a larger budget" if own else "ask an administrator to raise the limit"
 

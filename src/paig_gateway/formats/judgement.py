@@ -80,11 +80,11 @@ def _has_answer(fmt: Format, top: reading.Members) -> bool:
         return False
     if any(bytes(raw).strip() not in (b"[]", b"{}", b'""') for raw in found):
         return True
-    return not failed and ("choices" not in top or any(reading.present(top.get(name)) for name in _TOLD_BESIDES))
+    return not failed and ("choices" not in top or any(reading.present(top.get(name)) for name in _SHOWS_ANSWER))
 
 
-_TOLD_BESIDES = ("usage", "request_id")
-"""What makes a chat without a choice an answer."""
+_SHOWS_ANSWER = ("usage", "request_id")
+"""Members that show that a chat without a choice is an answer."""
 
 _PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 

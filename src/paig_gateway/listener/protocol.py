@@ -404,7 +404,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~%-]+(?::\d*)?|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9.
 
 
 def _wrong_framing(headers: list[tuple[bytes, bytes]], version: str) -> str | None:
-    """The error in the headers that say where a request ends and whom it is for, or None."""
+    """The error in the headers that state the length of the body and the host, or None."""
     if version not in ("1.0", "1.1"):
         return "The version of HTTP must be 1.0 or 1.1."
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]

@@ -154,13 +154,13 @@ def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     ]
 
 
-# Clients send these headers again to whatever address an answer leads them to; only `authorization` they leave out.
+# Clients that follow a redirect send these headers again to the other address; they leave out `authorization` alone.
 _REPEATED_KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 _LEADING = frozenset({b"location", b"operation-location", b"azure-asyncoperation"})
 
 
-def led_nowhere(headers: Headers, request: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """A provider's headers without those that would lead the client, and its gateway key, to another address.
+def without_redirects(headers: Headers, request: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """A provider's headers without those that would send the client, and its gateway key, to another address.
 
     Args:
         headers: The answer's.

@@ -168,7 +168,7 @@ class Proxy:
                 raise
             head.caller = await self._maker_of_session(session, now, address, error)
             return None
-        steady, head.guessable = request.steady_and_guessable(self.directory, by_name, query)
+        steady, head.guessable = request.key_facts(self.directory, by_name, query)
         head.steady = steady and not goes_on
         head.target = replace(target, query=without_key)
         return None

@@ -232,7 +232,7 @@ def authenticate(
     return caller, query
 
 
-def steady_and_guessable(directory: Directory, headers: Mapping[bytes, bytes], query: bytes) -> tuple[bool, bool]:
+def key_facts(directory: Directory, headers: Mapping[bytes, bytes], query: bytes) -> tuple[bool, bool]:
     """Two facts about the key that came with a request.
 
     Returns:

@@ -23,7 +23,7 @@ from paig_gateway.proxy.batches import Batches
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.failover import framing_of_answer, header_map
-from paig_gateway.proxy.headers import led_nowhere, to_client
+from paig_gateway.proxy.headers import to_client, without_redirects
 from paig_gateway.proxy.meter import MAX_HELD, StreamMeter, decode_json, last_members
 from paig_gateway.proxy.peek import ReadableResponse
 from paig_gateway.proxy.request import upload_session
@@ -217,7 +217,7 @@ class ResponseRelay:
         added = [(b"x-paig-request-id", self.exchange.id.encode())]
         if self.outcome.attempts and (fitted := self.outcome.attempts[-1].get("fitted")):
             added.append((b"x-paig-fitted", str(fitted).encode()))
-        kept = led_nowhere(to_client(self.response.headers), self.exchange.headers)
+        kept = without_redirects(to_client(self.response.headers), self.exchange.headers)
         if self.exchange.origin and "x-goog-upload-status" in self.headers:
             kept = uploads.led_back(
                 kept, self.exchange.origin, self.exchange.target.route, self.candidate.provider.base_url

@@ -7,6 +7,8 @@ import io
 from decimal import Decimal
 
 from paig_client.api.resources import UsageReport
+from paig_client.spreadsheet import without_formula
+from paig_tui.text import safe
 
 FIGURES = (
     "requests",
@@ -27,9 +29,8 @@ def to_csv(group: str, report: UsageReport) -> str:
     writer = csv.writer(out)
     writer.writerow([group, *FIGURES])
     for item in report.items:
-        name = item.group.get(group) or ""
-        writer.writerow([f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name,
-                         *(_plain(getattr(item, figure)) for figure in FIGURES)])  # fmt: skip
+        name = without_formula(safe(item.group.get(group) or ""))
+        writer.writerow([name, *(_plain(getattr(item, figure)) for figure in FIGURES)])
     return out.getvalue()
 
 

@@ -10,6 +10,16 @@ from paig_gateway.formats.text import GENERATED_IMAGE, Media, bound
 
 _IMAGE_FIELDS = re.compile(r"(?:image|mask)(?:\[\d*\])?$")
 
+_SIZES = {"256x256": "_256", "512x512": "_512", "1024x1792": "_wide", "1792x1024": "_wide"}
+IMAGE_UNITS = ("images", "images_wide", "images_hd", "images_hd_wide", "images_512", "images_256")
+"""Images by the size and quality of the request, by which DALL·E is billed."""
+
+
+def _unit(size: str | None, quality: str | None) -> str:
+    """The unit that an image of that size and quality counts as."""
+    found = f"images{'_hd' if quality == 'hd' else ''}{_SIZES.get(size or '', '')}"
+    return found if found in IMAGE_UNITS else "images"
+
 
 def _read(model: str | None, body: bytes) -> Call:
     return _read_form(model, body) if form.is_form(body) else _read_json(model, body)
@@ -22,7 +32,8 @@ def _read_json(model: str | None, body: bytes) -> Call:
         if image is not None:
             media.image(image)
     n = reading.answers(top.get("n"))
-    return _call(reading.model_of(top, model), body, media, n, stream=reading.truth(top.get("stream")))
+    unit = _unit(reading.string(top.get("size")), reading.string(top.get("quality")))
+    return _call(reading.model_of(top, model), body, media, {unit: n}, stream=reading.truth(top.get("stream")))
 
 
 def _read_form(model: str | None, body: bytes) -> Call:
@@ -43,10 +54,12 @@ def _read_form(model: str | None, body: bytes) -> Call:
     n = one.get("n") or "1"
     if not (n.isascii() and n.isdecimal() and len(n) < 10):  # some servers read `1e1` and `+10` as ten
         raise MalformedRequest("How many answers a request asks for must be a whole number.")
-    return _call(named_model, body, media, max(1, int(n)), stream=one.get("stream", "").lower() in ("true", "1"))
+    images = {_unit(one.get("size"), one.get("quality")): max(1, int(n))}
+    return _call(named_model, body, media, images, stream=one.get("stream", "").lower() in ("true", "1"))
 
 
-def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Call:
+def _call(model: str, body: bytes, media: Media, images: dict[str, int], *, stream: bool) -> Call:
+    n = sum(images.values())
     return Call(
         model=model,
         stream=stream,
@@ -57,7 +70,7 @@ def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Cal
         media=tuple(media.items),
         unbounded_input=media.unknown,
         media_out=True,
-        units={"images": n},
+        units=images,
         asks_usage=True,
     )
 

@@ -113,9 +113,14 @@ def images(body: Json, call: Call) -> int | None:
     return sum(1 for _ in _output(body, "image_generation_call")) or None
 
 
-def data(body: Json, call: Call) -> int | None:
-    """Images of an answer that states no tokens."""
-    return None if mapping(body.get("usage")) else len(each(body.get("data"))) or None
+def drawn(unit: str) -> Count:
+    """Images, of the size and quality that count as that unit, of an answer that states no tokens."""
+
+    def counted(body: Json, call: Call) -> int | None:
+        asked = next(iter(call.units), "images")
+        return None if asked != unit or mapping(body.get("usage")) else len(each(body.get("data"))) or None
+
+    return counted
 
 
 def _grounding(body: Json) -> Iterator[Json]:

@@ -84,6 +84,9 @@ EXTRA_MODELS += (
     *(_model(source, r"sora-2.*", "[L] 2026-11", None, **_NO_TOKENS) for source in ("openai", "azure")),
     _model("google", r"(?:veo|imagen)-.*", "[L] 2026-11", None, **_NO_TOKENS),
     _model("x-ai", r"grok-imagine-(?:video|image).*", "[L] 2026-11", None, **_NO_TOKENS),
+    _model("x-ai", r"grok-2-image.*", "[3] 2026-11", None, **_NO_TOKENS),
+    _model("openai", r"dall-?e-?[23]", "[3] 2026-11", None, **_NO_TOKENS),
+    _model("azure", r"dall-?e-?3", "[L] 2026-11", None, **_NO_TOKENS),
     _model(
         "aws", r"(?:us\.)?(?:amazon\.(?:nova-canvas|titan-image)|stability\.s).*", "[L] 2026-11", None, **_NO_TOKENS
     ),

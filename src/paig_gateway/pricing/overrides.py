@@ -19,7 +19,7 @@ from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.names import answer_names, vendor_of
 from paig_gateway.pricing.price import OWN, Price, PriceBook, PricedUsage
 from paig_gateway.pricing.provider_charge import ChargeRule
-from paig_gateway.pricing.rates import own_rate
+from paig_gateway.pricing.rates import PLAIN, own_rate
 from paig_gateway.pricing.units import UNITS as BILLED_UNITS
 from paig_gateway.pricing.usage import Usage
 
@@ -261,7 +261,8 @@ class PriceLookup:
             book = self.prices.book_price(self.source, name, Decimal(1))
             if book is not None and (listed := book.rate(unit, self.at)) is not None:
                 return listed
-        return own_rate(unit, self.source, self.aliases.get(self.model, self.model) or answered or "")
+        ours = own_rate(unit, self.source, self.aliases.get(self.model, self.model) or answered or "")
+        return self.rate_of(PLAIN[unit], answered) if ours is None and unit in PLAIN else ours
 
     def _names(self, answered: str | None) -> list[str]:
         alias = self.aliases.get(self.model)

@@ -40,6 +40,19 @@ def _video(sources: str, origin: str, models: str, **usd: str) -> tuple[Rate, ..
     )
 
 
+def _images(sources: str, origin: str, models: str, **usd: str) -> tuple[Rate, ...]:
+    """The rates of a model's images by size and quality."""
+    return tuple(
+        _rate("images" if name == "plain" else f"images_{name.removeprefix('at_')}", sources, each_one, origin, models)
+        for name, each_one in usd.items()
+    )
+
+
+PLAIN = {f"images_{name}": "images" for name in ("wide", "hd", "hd_wide", "512", "256")}
+"""The unit whose rate applies where a model's images cost the same at every size and quality."""
+
+_DALLE = "[3] 2026-11: OpenAI's last list price, before it removed the model"
+
 RATES: tuple[Rate, ...] = (
     # Preview searches with models that do not reason cost more; their search tokens are free.
     _rate("web_searches", "openai|azure", "0.010", "[L] 2026-11", r"search-api"),
@@ -77,6 +90,10 @@ RATES: tuple[Rate, ...] = (
     _rate("images", "x-ai", "0.06", "[L] 2026-11: the dearest resolution", r"imagine-image-2"),
     _rate("images", "x-ai", "0.05", "[L] 2026-11", r"imagine-image-(?:quality|pro)"),
     _rate("images", "x-ai", "0.02", "[L] 2026-11", r"imagine-image"),
+    _rate("images", "x-ai", "0.07", "[3] 2026-11: its last list price", r"grok-2-image"),
+    *_images("openai", _DALLE, r"dall-?e-?3", plain="0.04", wide="0.08", hd="0.08", hd_wide="0.12"),
+    *_images("openai", _DALLE, r"dall-?e-?2", plain="0.02", at_512="0.018", at_256="0.016"),
+    *_images("azure", "[L] 2026-11", r"dall-?e-?3", plain="0.044", wide="0.088", hd="0.088", hd_wide="0.132"),
     _rate("images", "aws", "0.06", "[L] 2026-11: a premium image of 1024 by 1024", r"nova-canvas"),
     _rate("images", "aws", "0.008", "[L] 2026-11", r"titan-image"),
     _rate("images", "aws", "0.6", "[L] 2026-11", r"creative-upscale"),

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from paig_gateway.formats.base import Call, Json
 from paig_gateway.formats.folding import dig, each
+from paig_gateway.formats.images import IMAGE_UNITS
 from paig_gateway.pricing import counts
 
 
@@ -371,7 +372,15 @@ UNITS: tuple[Unit, ...] = (
         counts.images,
         complete=False,
     ),
-    Unit("images", frozenset({"openai-images"}), "`data[]`, where the answer states no tokens", counts.data),
+    *(
+        Unit(
+            name,
+            frozenset({"openai-images"}),
+            "`data[]`, where the answer states no tokens, by the `size` and `quality` of the request",
+            counts.drawn(name),
+        )
+        for name in IMAGE_UNITS
+    ),
     Unit(
         "embedded_images",
         frozenset({"cohere-embed"}),
@@ -427,7 +436,8 @@ UNITS: tuple[Unit, ...] = (
 
 SUFFICIENT = frozenset(
     {
-        *(("rerank", "rerank_searches"), ("bedrock-invoke", "rerank_searches"), ("openai-images", "images")),
+        *(("rerank", "rerank_searches"), ("bedrock-invoke", "rerank_searches")),
+        *(("openai-images", name) for name in IMAGE_UNITS),
         *(("openai-transcription", "audio_seconds"), ("openai-speech", "input_characters")),
         *(("gemini-images", "images"), ("bedrock-invoke", "images"), ("bedrock-rerank", "rerank_searches")),
         ("perplexity-search", "web_searches"),

@@ -19,6 +19,7 @@ from genai_prices.units import UnitDef
 
 from paig_gateway.domain.money import NANO, nanodollars_ceiling
 from paig_gateway.formats.base import Call, ModelCall
+from paig_gateway.formats.images import IMAGE_UNITS
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS
 from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up, standard_window
@@ -300,7 +301,7 @@ def _count(unit: UnitDef, worst: WorstCase) -> int:
     raise Unbounded(unit.usage_key)
 
 
-_UNLESS_IN_TOKENS = frozenset({"images", "tool_images", "tool_containers"})
+_UNLESS_IN_TOKENS = frozenset({*IMAGE_UNITS, "tool_images", "tool_containers"})
 """Units that cost nothing by themselves if they have no price: they are billed in tokens."""
 
 _CALLED = (

@@ -26,7 +26,7 @@ from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter, decode_json
-from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek
+from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek, shown
 from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
 from paig_gateway.proxy.upstream import Egress, RequestHead, Upstream
 from paig_gateway.routing.affinity import has_not
@@ -288,7 +288,13 @@ class Failover:
         headers = header_map(answer.headers)
         framing = framing_of_answer(exchange, status, headers)
         peeked = PeekableResponse.of(answer)
-        if framing is None or headers.get("content-encoding", "identity") != "identity":
+        limit = self._deadlines.of_try(exchange, candidate.provider, self._clock()).first_byte
+        until = asyncio.get_running_loop().time() + limit
+        if headers.get("content-encoding", "identity") != "identity":
+            framing = None
+        elif framing is not None:
+            framing = await shown(peeked, framing, until)
+        if framing is None:
             if not await self._is_no_answer(exchange, candidate, peeked, headers):
                 tried.answered(status, answer.headers)
                 return peeked, None
@@ -296,9 +302,7 @@ class Failover:
             outcome.attempts[-1]["error"] = error = error_in(decode_json(body)) if status == 200 else f"status-{status}"
             reach = REACH[tried.stream_error(error)] or "member"
             return peeked, "member" if reach == "elsewhere" else reach
-        loop = asyncio.get_running_loop()
-        limit = self._deadlines.of_try(exchange, candidate.provider, self._clock()).first_byte
-        if not await peek(peeked, framing, loop.time() + limit):
+        if not await peek(peeked, framing, until):
             tried.answered(status, answer.headers)
             return peeked, None
         if peeked.failure is not None and not any(chunk.strip() for chunk in peeked.buffered):

@@ -31,6 +31,9 @@ KEPT_FOR_ESTIMATE = 256 * 1024
 """Bytes of a stream that are kept for an estimate, in case it ends without usage."""
 
 
+_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
+
+
 @dataclass(slots=True)
 class StreamMeter:
     """Meters one streamed answer.
@@ -67,6 +70,7 @@ class StreamMeter:
     _reading: UsageReading | None = None
     _corrupt: bool = False
     _hid: bool = False
+    _held: bytes = b""
 
     def __post_init__(self) -> None:
         make, self._parse = FRAMINGS[self.framing]
@@ -130,31 +134,39 @@ class StreamMeter:
     def _pass(self, raw: bytes) -> bytes:
         self._seen += len(raw)
         self._keep(raw)
-        return raw
+        return self._after_held(raw)
+
+    def _after_held(self, raw: bytes) -> bytes:
+        """An event, after those that were held back if it has a choice: what the gateway asked for comes later."""
+        if not self._held or _CHOICE.search(raw) is None:
+            return raw
+        held, self._held = self._held, b""
+        return held + raw
 
     def _watch(self, raw: bytes) -> bytes:
         self._seen += len(raw)
         self._keep(raw)
         marker = self.fmt.usage_marker
         if marker is None or self.fmt.fold is None or not marker.search(raw):
-            return raw
+            return self._after_held(raw)
         told = "usage" in self.body or PARTIAL in self.body
         try:
             event = self._parse(raw)
             self.fmt.fold(self.body, event)
         except ValueError:
-            return raw
+            return self._after_held(raw)
         self._reading = None
         # A provider whose earlier events state usage sends it unasked: this event is the client's too.
         hides = self.hide and (self._hid or not told)
         if hides and self.fmt.is_asked_only is not None and self.fmt.is_asked_only(event):
             self._hid = True
+            self._held += raw
             return b""
         if self.splice and self.framing == "sse" and "usage" in self.body:
             reading = self.reading()
             if reading.price is not None or reading.from_provider:
-                return splice_event(raw, self.fmt.usage_paths, format_usd(reading.cost))
-        return raw
+                return self._after_held(splice_event(raw, self.fmt.usage_paths, format_usd(reading.cost)))
+        return self._after_held(raw)
 
     def _keep(self, raw: bytes) -> None:
         """Keep an event in case the stream ends without usage; events beyond the limit are counted and dropped."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from paig_gateway.domain.http import Headers
 from paig_gateway.formats import eventstream
 from paig_gateway.formats.base import Framing, StreamEvent
-from paig_gateway.formats.framing import FRAMINGS, framing_of
+from paig_gateway.formats.framing import FRAMINGS, framing_of, sniffed
 from paig_gateway.formats.judgement import judge_event
 from paig_gateway.providers.adapters import Adapter, error_at_home
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout
@@ -113,6 +113,28 @@ class PeekableResponse:
         await self._answer.aclose()
 
 
+_SHOWN_BY = 16
+"""Bytes of text after which an answer that shows no framing is taken for what its label says."""
+
+
+async def shown(answer: PeekableResponse, framing: Framing, deadline: float) -> Framing | None:
+    """How an answer is split into events, as its first bytes show; None for a body of JSON, whatever its label.
+
+    Args:
+        framing: What its label says.
+        deadline: When these bytes must have come, on the event loop's clock.
+    """
+    time = asyncio.get_running_loop().time
+    while True:
+        head = b"".join(answer.buffered)
+        if (found := sniffed(head)) is not None:
+            return None if found == "json" != framing else found
+        if len(head.strip()) >= _SHOWN_BY or len(head) >= PEEKED:
+            return framing
+        if not await answer.read(max(deadline - time(), 0.0)):
+            return framing
+
+
 async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> bool:
     """Read a stream's first events, up to the first one that is more than a preamble.
 
@@ -120,6 +142,7 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
     preamble is kept back for `PEEK_SECONDS` at most, so that the client sees that the provider is working.
 
     Args:
+        answer: The answer; what was read of it already counts.
         framing: How it is split into events.
         deadline: When the first event must have come, on the event loop's clock.
 
@@ -128,13 +151,16 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
     """
     make, parse = FRAMINGS[framing]
     time = asyncio.get_running_loop().time
-    splitter, size, until = make(), 0, None
+    splitter, size, until, at = make(), 0, None, 0
     while size < PEEKED:
-        chunk = await answer.read(max((deadline if until is None else until) - time(), 0.0))
-        if not chunk:
+        if at == len(answer.buffered) and not await answer.read(
+            max((deadline if until is None else until) - time(), 0.0)
+        ):
             if until is None and answer.failure is None and not answer.ended:
                 answer.failure = UpstreamTimeout("no data in time", sent=True)
             return answer.failure is not None or (answer.ended and until is None)
+        chunk = answer.buffered[at]
+        at += 1
         size += len(chunk)
         try:
             for raw in splitter.feed(chunk):

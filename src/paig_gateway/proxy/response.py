@@ -254,6 +254,9 @@ class ResponseRelay:
             self._take = partial(self._encoded, self.meter, _decoder(encoding))
 
     def _first_of_stream(self, framing: Framing, data: bytes) -> None:
+        if data.isspace():  # keeps the connection alive, and shows nothing
+            self.client.write(data)
+            return
         found = sniffed(data)
         if found == "json" != framing:  # labelled as a stream, but it is not one
             self._forward()

@@ -109,6 +109,29 @@ async def test_usage_that_the_client_did_not_ask_for_is_hidden(replayed: World, 
     assert [row.certainty for row in rows] == ["exact", "exact"]
 
 
+async def test_usage_that_comes_before_the_last_choice_is_the_clients(replayed: World, replay: Replay) -> None:
+    """What the gateway asks for comes last: an earlier chunk of usage came unasked, and passes in its place."""
+    usage = '"usage":{"prompt_tokens":13,"completion_tokens":%d,"total_tokens":%d}'
+    chunks = [
+        'data: {"id":"c","model":"gpt-5","choices":[{"index":0,"delta":{"content":"He"},"finish_reason":null}]}\n\n',
+        'data: {"id":"c","model":"gpt-5","choices":[],' + usage % (1, 14) + "}\n\n",
+        ": alive\n\n",
+        'data: {"id":"c","model":"gpt-5","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+        'data: {"id":"c","model":"gpt-5","choices":[],' + usage % (11, 24) + "}\n\n",
+        "data: [DONE]\n\n",
+    ]
+    replay.status, replay.headers = 200, [("content-type", "text/event-stream")]
+    for pieces in (chunks, ["".join(chunks)]):
+        replay.pieces = [piece.encode() for piece in pieces]
+        url, body = "/proxy/openai/chat/completions", {**CHAT, "stream": True}
+        response = await replayed.http.post(url, headers=auth(replayed), json=body)
+        shown = [chunk for chunk in chunks if chunk is not chunks[4]]
+        assert sorted(response.text.split("\n\n")) == sorted("".join(shown).split("\n\n"))
+        assert response.text.index('"completion_tokens":1,') < response.text.index('"stop"')
+        row = await replayed.admin.request(response.headers["x-paig-request-id"])
+        assert (row.certainty, row.cost) == ("exact", Decimal("0.00012625"))
+
+
 async def test_a_model_that_writes_a_usage_object_of_its_own(replayed: World, replay: Replay) -> None:
     """Only the answer's own usage counts, wherever another one may stand."""
     fake = '{"usage": {"prompt_tokens": 1, "completion_tokens": 1}}'

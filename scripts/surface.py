@@ -2,8 +2,10 @@
 
 Run as `python scripts/surface.py` to see how many endpoints of each API are in which class, with `--list CLASS` to see
 which; with `--write` to rewrite the page. The lists of endpoints in tests/gateway/providers/surface were taken from the
-providers' SDKs (openai 3.57, anthropic 2.14, google-genai 3.6.1, mistralai 3.7, cohere 7.3, groq 1.7, xai-sdk 1.21,
-openrouter 1.3, botocore 1.44.8) in November 2026.
+providers' SDKs in November 2026: openai 3.57 and (npm) 7.59, anthropic 2.14 and (npm) 1.14, google-genai 3.6.1,
+mistralai 3.7, cohere 7.3, groq 1.7, xai-sdk 1.21, openrouter 1.3, botocore 1.44.8 (bedrock, bedrock-runtime,
+bedrock-agent-runtime), together 3.1 and (npm) 0.52, fireworks-ai 1.2, perplexityai 0.46, zai-sdk 0.2.3, voyageai 0.5,
+cerebras-cloud-sdk 1.91, huggingface-hub 2.4.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from paig_gateway.formats.base import Format
 from paig_gateway.providers.endpoints import Charging, Endpoint, detect, endpoints
+from paig_gateway.providers.kinds import KINDS, base_url
 
 ROOT = Path(__file__).parent.parent
 LISTS = ROOT / "tests" / "gateway" / "providers" / "surface"
@@ -29,11 +33,19 @@ def surface() -> Iterator[tuple[str, str, str, Endpoint | None]]:
         for line in file.read_text("utf-8").splitlines():
             method, path = line.split()
             found = detect(method, path.partition("?")[0], file.stem)
-            yield file.stem, method, path, found.endpoint if found else None
+            served = found is not None and _is_served(file.stem, path.partition("?")[0], found.format)
+            yield file.stem, method, path, found.endpoint if found and served else None
+
+
+def _is_served(name: str, path: str, fmt: Format) -> bool:
+    """Whether the kind of provider takes what stands in the path before the endpoint."""
+    kind, claim = KINDS[name], fmt.path.search(path)
+    base, settings = base_url(kind, "https://h" if kind.base_url is None else None, {}), kind.defaults or {}
+    return claim is not None and kind.path.knows(base or "", path, claim.start(), settings, metered=fmt.metered)
 
 
 def unlisted() -> list[str]:
-    """The endpoints that are in no row."""
+    """The endpoints that are in no row, or whose paths their kind of provider does not take."""
     return [f"{api} {method} {path}" for api, method, path, found in surface() if found is None]
 
 

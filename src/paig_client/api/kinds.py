@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PROVIDER_KINDS: tuple[str, ...] = (
     "anthropic",
+    "anthropic-aws",
     "azure",
     "bedrock",
     "bedrock-mantle",

@@ -99,6 +99,7 @@ class ProviderSpec(Spec):
     location: str | None = None
     token_url: str | None = None
     region: str | None = None
+    workspace: str | None = None
     api_version: str | None = None
     service_tier: str | None = None
     """The tier that the account uses if a request names none; it decides the price of the worst case."""

@@ -21,7 +21,7 @@ from paig_gateway.providers.kinds import base_url as completed_url
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
-SETTINGS = ("project", "location", "token_url", "region", "api_version")
+SETTINGS = ("project", "location", "token_url", "region", "workspace", "api_version")
 """The fields of a ProviderSpec that only some kinds take."""
 
 _APART = {"kind", "base_url", "credential", "credentials"}

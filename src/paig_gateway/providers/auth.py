@@ -14,9 +14,13 @@ from typing import Literal
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
 
-AuthScheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
+AuthScheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws", "aws-anthropic"]
 
 _GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_AWS = frozenset({"aws", "aws-anthropic"})
+"""Schemes that sign with the machine's own AWS credentials where a provider has none."""
+_SERVICES = {"bedrock-mantle": "bedrock-mantle", "anthropic-aws": "aws-external-anthropic"}
+"""The service that a signature is for, by the provider's kind, where it is not `bedrock` (anthropic 2.14)."""
 _EARLY = 300.0
 """Seconds before its end at which a token is renewed."""
 
@@ -60,14 +64,14 @@ class Authenticator:
         Raises:
             SigningError: The credential is malformed, or no token could be fetched with it.
         """
-        if credential.secret is None and scheme != "aws":
+        if credential.secret is None and scheme not in _AWS:
             return []
         return await _SCHEMES[scheme](self, provider, credential.secret or "", method, url, headers, body)
 
     @staticmethod
     def is_steady(scheme: AuthScheme) -> bool:
         """Whether a scheme's headers follow from the credential alone: no signature of the request, no token."""
-        return scheme not in ("aws", "google")
+        return scheme not in (*_AWS, "google")
 
     async def google_token(self, provider: ActiveProvider, secret: str) -> str:
         """An OAuth token for a Google credential, renewed in a thread before it ends."""
@@ -116,6 +120,19 @@ async def _aws(
     return await asyncio.to_thread(_sign, provider, keys, method, url, headers, body)
 
 
+async def _aws_anthropic(
+    auth: Authenticator, provider: ActiveProvider, secret: str, method: str, url: str, headers: Headers, body: bytes
+) -> Headers:
+    """The Claude Platform on AWS: a signature or an API key, and the workspace that pays."""
+    keys = _aws_keys(secret)
+    if keys is None and secret:
+        signed = await _x_api_key(auth, provider, secret)
+    else:
+        signed = await asyncio.to_thread(_sign, provider, keys, method, url, headers, body)
+    workspace = provider.settings.get("workspace")
+    return [*signed, (b"anthropic-workspace-id", _ascii(provider, workspace))] if workspace else signed
+
+
 _Apply = Callable[..., Awaitable[Headers]]
 
 _SCHEMES: Mapping[AuthScheme, _Apply] = {
@@ -125,6 +142,7 @@ _SCHEMES: Mapping[AuthScheme, _Apply] = {
     "x-goog-api-key": _x_goog_api_key,
     "google": _google,
     "aws": _aws,
+    "aws-anthropic": _aws_anthropic,
 }
 
 
@@ -256,7 +274,8 @@ def _sign(
     request = AWSRequest(
         method=method, url=url, data=body, headers={"content-type": content_type} if content_type else {}
     )
-    SigV4Auth(credentials, "bedrock", provider.settings.get("region", "us-east-1")).add_auth(request)
+    service = _SERVICES.get(provider.kind, "bedrock")
+    SigV4Auth(credentials, service, provider.settings.get("region", "us-east-1")).add_auth(request)
     signed = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
     return [
         (name.lower().encode("ascii"), str(value).encode("latin-1"))

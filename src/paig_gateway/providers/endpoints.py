@@ -260,7 +260,7 @@ UNKNOWN = Endpoint(
 
 _FORBIDDEN_WORDS = frozenset(
     row.path.partition("/")[0] for row in endpoints() if row.charging == "forbidden" and row.path.endswith("/**")
-) - {"users", "projects"}
+) - {"accounts", "deployments", "users", "projects", "presets", "tags"}
 
 
 def unknown(path: str) -> Match | None:

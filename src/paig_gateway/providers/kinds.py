@@ -16,9 +16,15 @@ from paig_gateway.providers.paths import (
     azure,
     bedrock,
     compatible,
+    fireworks,
     fixed,
     google,
+    huggingface,
+    mistral,
     ollama,
+    openrouter,
+    perplexity,
+    together,
     versioned,
     vertex,
     zai,
@@ -133,6 +139,17 @@ _ROWS = (
         price_provider="anthropic",
     ),
     ProviderKind(
+        "anthropic-aws",
+        "https://aws-external-anthropic.{region}.api.aws",
+        auth="aws-anthropic",
+        path=versioned("/v1"),
+        speaks=_BOTH,
+        adapters={"anthropic": ANTHROPIC},
+        price_provider="anthropic",
+        settings=("region", "workspace"),
+        defaults={"region": "us-east-1"},
+    ),
+    ProviderKind(
         "google-vertex",
         "https://{location}-aiplatform.googleapis.com",
         auth="google",
@@ -202,7 +219,7 @@ _ROWS = (
     ProviderKind(
         "mistral",
         "https://api.mistral.ai",
-        path=versioned("/v1"),
+        path=mistral,
         price_provider="mistral",
         asks_usage=False,
         # Magistral's own instructions for thinking.
@@ -211,7 +228,7 @@ _ROWS = (
     ProviderKind(
         "huggingface",
         "https://router.huggingface.co",
-        path=versioned("/v1", "/[a-z0-9-]+/v1", "/[a-z0-9-]+/v3/openai"),
+        path=huggingface,
         price_provider="huggingface_{sub}",
         reports_usage=False,
     ),
@@ -219,7 +236,7 @@ _ROWS = (
     ProviderKind(
         "openrouter",
         "https://openrouter.ai/api/v1",
-        path=fixed("/api/v1", "/v1"),
+        path=openrouter,
         speaks=_BOTH,
         price_provider="openrouter",
         asks_usage=False,
@@ -260,11 +277,11 @@ _ROWS = (
         speaks=_BOTH,
         price_provider="zai",
     ),
-    ProviderKind("together", "https://api.together.xyz/v1", price_provider="together"),
+    ProviderKind("together", "https://api.together.xyz/v1", path=together, price_provider="together"),
     ProviderKind(
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
-        path=fixed("/inference/v1", "/v1"),
+        path=fireworks,
         both_maxima=True,
         speaks=_BOTH,
         price_provider="fireworks",
@@ -272,6 +289,7 @@ _ROWS = (
     ProviderKind(
         "perplexity",
         "https://api.perplexity.ai",
+        path=perplexity,
         price_provider="perplexity",
         states_cost=True,
         # Of the others, `max_tokens` bounds the output.

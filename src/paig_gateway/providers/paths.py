@@ -54,7 +54,7 @@ class PathRule:
             metered and not self.deployments and "deployments/" in rest.lower()
         ):
             return False
-        named = _VERTEX_PROJECT.match(before)
+        named = _VERTEX_PROJECT.match(path)
         return named is None or settings.get("project", named[1]) == named[1]
 
 
@@ -106,31 +106,52 @@ compatible = PathRule(_compatible, re.compile(r"(?:(?:/openai)?/v1)*"), deployme
 """Any OpenAI-compatible server: as `fixed`, but a base URL that is a bare origin leaves the client's `/v1`."""
 
 
-_ZAI = fixed("/api/paas/v4", "/v4", "/v1", messages=("(?:/coding)?/paas/v4", "/anthropic/v1"))
-_ZAI_CODING = re.compile(r"(?:/api)?/coding/paas/v4(?:/v\d)?(/.*)")
+def beside(rule: PathRule, *others: tuple[str, str, str], before: str = "(?!)") -> PathRule:
+    """A rule with paths that stand beside its base URL.
+
+    Args:
+        rule: What counts for all other paths.
+        *others: For each: a pattern of a client's whole path, whose first group is kept; a pattern of the end of the
+            base URL, which is dropped; what stands there instead.
+        before: A pattern of what may stand before the part that tells the API format, besides what `rule` takes.
+    """
+    rows = [(re.compile(pattern), re.compile(f"(?:{own})?$"), instead) for pattern, own, instead in others]
+
+    def build(base: str, path: str, settings: Mapping[str, str]) -> str:
+        for pattern, own, instead in rows:
+            if (found := pattern.fullmatch(path)) is not None:
+                return own.sub("", base, count=1) + instead + found[1]
+        return rule(base, path, settings)
+
+    return PathRule(build, re.compile(f"{rule.before.pattern}|{before}"))
 
 
-def _zai(base: str, path: str, settings: Mapping[str, str]) -> str:
-    coding = _ZAI_CODING.fullmatch(path)
-    if coding is None:
-        return _ZAI(base, path, settings)
-    return re.sub(r"(?:/coding)?/paas/v4$", "", base) + f"/coding/paas/v4{coding[1]}"
-
-
-zai = PathRule(_zai, re.compile(rf"{_ZAI.before.pattern}|(?:/api)?/coding/paas/v4(?:/v\d)?"))
+zai = beside(
+    fixed("/api/paas/v4", "/v4", "/v1", messages=("(?:/coding)?/paas/v4", "/anthropic/v1")),
+    (r"(?:/api)?/coding/paas/v4(?:/v\d)?(/.*)", "(?:/coding)?/paas/v4", "/coding/paas/v4"),
+    before=r"(?:/api)?/coding/paas/v4(?:/v\d)?",
+)
 """Z.ai: the plan for coding has a base URL of its own beside the usual one."""
 
-_OLLAMA_API = re.compile(r"(?:/v1)*(/api/.*)")
-
-
-def _ollama(base: str, path: str, settings: Mapping[str, str]) -> str:
-    own = _OLLAMA_API.fullmatch(path)
-    return base.removesuffix("/v1") + own[1] if own is not None else _OPENAI_LIKE(base, path, settings)
-
-
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
-ollama = PathRule(_ollama, _OPENAI_LIKE.before)
+ollama = beside(_OPENAI_LIKE, (r"(?:/v1)*(/api/.*)", "/v1", ""))
 """Ollama: its own API (`/api/…`) stands beside the compatible ones under `/v1`."""
+
+together = beside(_OPENAI_LIKE, (r"(?:/v1)*(/v2/.*)", "/v1", ""))
+"""Together: videos and the management of its endpoints have a second version."""
+
+fireworks = beside(
+    fixed("/inference/v1", "/v1"),
+    (r"(?:/inference)?(?:/v1)*(/accounts(?:/.*)?)", "/inference(?:/v1)?", "/v1"),
+    (r"(/api/v1/.*)", "/inference(?:/v1)?", ""),
+)
+"""Fireworks: accounts and training stand beside the inference."""
+
+perplexity = beside(
+    _OPENAI_LIKE,
+    (r"(?:(?:/openai)?/v1)*(/(?!openai/|v1/|chat/|async/|search(?:/|$)).*)", "/v1", "/v1"),
+)
+"""Perplexity: chat and search have no version, everything newer has one (perplexityai 0.46)."""
 
 
 def versioned(default: str, *others: str, beside: str = "", below: str = "") -> PathRule:
@@ -179,11 +200,31 @@ azure = PathRule(_azure, re.compile(r"(?:/openai|/anthropic|/v1)*(?:/models)?"),
 
 
 _BEDROCK_RUNTIME = re.compile(r"^(https://)bedrock-runtime\.")
+_BEDROCK_HOSTS = (
+    (
+        "bedrock-agent-runtime",
+        re.compile(
+            "/(?:rerank|agents|flows|knowledgebases|sessions|retrieveAndGenerate|retrieveAndGenerateStream"
+            "|generateQuery|agenticRetrieveStream|optimize-prompt)(?:/.*)?"
+        ),
+    ),
+    (
+        "bedrock",
+        re.compile(
+            "/(?:foundation-models|foundation-model-availability|inference-profiles|model-invocation-jobs?"
+            "|guardrails|custom-models|imported-models|model-customization|model-customization-jobs|model-copy-jobs"
+            "|model-import-jobs|evaluation-jobs?|advanced-prompt-optimization-jobs?|marketplace-model|prompt-routers"
+            "|provisioned-model-throughputs?|automated-reasoning-policies)(?:/.*)?"
+        ),
+    ),
+)
+"""Hosts beside the runtime's, and the paths that they serve (botocore 1.44)."""
 
 
 def _bedrock(base: str, path: str, settings: Mapping[str, str]) -> str:
-    if path == "/rerank":  # is served beside the agents
-        base = _BEDROCK_RUNTIME.sub(r"\1bedrock-agent-runtime.", base)
+    for host, served in _BEDROCK_HOSTS:
+        if served.fullmatch(path):
+            base = _BEDROCK_RUNTIME.sub(rf"\1{host}.", base)
     return base + path
 
 
@@ -192,7 +233,7 @@ bedrock = PathRule(_bedrock, re.compile(r"(?:/openai)?(?:/v1)?"))
 
 
 _VERTEX = re.compile(r"(?:/(v1beta1|v1beta|v1alpha|v1)(?=/))+")
-_VERTEX_LOCATION = re.compile(r"/projects/[^/]+/locations/([a-z0-9-]+)/")
+_VERTEX_LOCATION = re.compile(r"/projects/[^/]+/locations/([a-z0-9-]+)[/:]")
 _VERTEX_PROJECT = re.compile(r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*/projects/([^/]+)")
 
 
@@ -226,6 +267,29 @@ vertex = PathRule(
 
 Clients of the Gemini API's spelling (`/v1beta/models/…`) mean Google's own publisher.
 """
+
+mistral = beside(
+    versioned("/v1", "/v2"),
+    (r"(/(?:models/chat/completions|rawPredict|streamRawPredict|providers/mistral/azure/ocr)/?)", "/v[12]", ""),
+    before="/models|/providers/mistral/azure",
+)
+"""Mistral, and its models at Azure and Google under the paths of its own SDKs for them."""
+
+openrouter = beside(fixed("/api/v1", "/v1"), (r"(/api/alpha/.*)", "/api/v1", ""), before="/api/alpha")
+"""OpenRouter: what is new stands beside the version."""
+
+_HUGGING_FACE_TASKS = (
+    r"(?:/v1)?(/(?:hf-inference|fal-ai|replicate|wavespeed|black-forest-labs|together/v2|novita/v3/hf"
+    r"|zai-org/api/paas/v4/async)/.*)"
+)
+huggingface = beside(
+    versioned(
+        "/v1",
+        r"/[a-z0-9-]+/(?:v1/openai|v1|v3/openai|openai/v1|inference/v1|compatibility/v1|api/paas/v4)",
+    ),
+    (_HUGGING_FACE_TASKS, "/v1", ""),
+)
+"""Hugging Face's router: `/v1` chooses a provider by itself, others are named before their own base path."""
 
 _GEMINI = versioned("/v1beta", "/v1alpha", "/v1", beside="/upload|/download", below="/openai")
 _VERTEX_VERSIONS = r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*"

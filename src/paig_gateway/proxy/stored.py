@@ -406,10 +406,17 @@ _DERIVED = (
 )
 
 
+_IDS = (
+    *("id", "request_id", "requestId", "task_id", "workflow_id", "invocationArn", "jobArn", "batch_id"),
+    *("collection_id", "thread_id"),
+)
+"""What providers call the id of an object in the answer to the request that made it."""
+
+
 def _made(body: Json) -> Iterable[str]:
     """The ids in the answer to a request that made an object."""
     raw = {name: value for name, value in body.items() if isinstance(value, str)}
-    for name in ("id", "request_id", "invocationArn", "jobArn", "batch_id", "collection_id", "thread_id"):
+    for name in _IDS:
         if raw.get(name):
             yield raw[name]
     if "id" not in raw and raw.get("name"):

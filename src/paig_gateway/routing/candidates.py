@@ -26,7 +26,7 @@ from paig_gateway.routing.latency import Latencies
 Session = tuple[str, str]
 """A group of requests: the id of their key, and the client's name of the group."""
 
-_SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
+_SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/(?:(?:openai/|inference/|compatibility/|api/paas/)?v\d)")
 
 
 @dataclass(slots=True)

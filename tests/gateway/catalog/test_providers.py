@@ -41,7 +41,7 @@ def test_provider_is_shown_with_what_applies(catalog: Catalog) -> None:
     ("spec", "field", "says"),
     [
         (ProviderSpec(kind="opena"), "kind", "did you mean openai?"),
-        (ProviderSpec(kind="zzz"), "kind", "known are anthropic, azure"),
+        (ProviderSpec(kind="zzz"), "kind", "known are anthropic, anthropic-aws, azure"),
         (ProviderSpec(kind="azure"), "base_url", "is needed"),
         (ProviderSpec(kind="openai-compatible"), "base_url", "is needed"),
         (ProviderSpec(kind="openai", base_url="api.openai.com"), "base_url", "must be an address"),

@@ -15,8 +15,9 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from paig_gateway.domain.route import ActiveProvider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import Authenticator, SigningError
+from paig_gateway.providers.kinds import KINDS
 
 pytestmark = pytest.mark.anyio
 ANSWER = json.dumps({"access_token": "a-token", "expires_in": 3600})
@@ -96,3 +97,25 @@ async def test_tokens_come_from_a_server_with_a_private_certificate(tmp_path: Pa
         for ca in (None, str(tmp_path / "missing.pem")):
             with pytest.raises(SigningError, match="cannot get a Google token"):
                 await Authenticator().google_token(vertex(url, ca=ca), account())
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "said"),
+    [
+        ("bedrock", "AKIAX:secret", "/us-east-1/bedrock/aws4_request"),
+        ("bedrock-mantle", "AKIAX:secret", "/us-east-1/bedrock-mantle/aws4_request"),
+        ("anthropic-aws", "AKIAX:secret", "/us-east-1/aws-external-anthropic/aws4_request"),
+        ("bedrock-mantle", "an-api-key", "Bearer an-api-key"),
+        ("anthropic-aws", "an-api-key", "an-api-key"),
+    ],
+)
+async def test_each_of_amazons_services_gets_its_own_signature(kind: str, secret: str, said: str) -> None:
+    """A signature names its service; the Claude Platform takes a key in Anthropic's header, and a workspace."""
+    settings = {"region": "us-east-1", "workspace": "wrkspc_1"}
+    provider = ActiveProvider("aws", kind, "https://h", settings=settings)
+    made = await Authenticator().headers(
+        KINDS[kind].auth, provider, Credential("c", secret), "POST", "https://h/v1/messages", [], b"{}"
+    )
+    headers = {name: value.decode() for name, value in made}
+    assert said in headers.get(b"authorization", headers.get(b"x-api-key", ""))
+    assert headers.get(b"anthropic-workspace-id") == ("wrkspc_1" if kind == "anthropic-aws" else None)

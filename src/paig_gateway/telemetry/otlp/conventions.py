@@ -38,6 +38,7 @@ INFERENCE = frozenset({"chat", "generate_content", "text_completion"})
 """The operations that the conventions call inference."""
 
 PROVIDERS: Mapping[str, str] = {
+    "anthropic-aws": "anthropic",
     "google": "gcp.gemini",
     "google-vertex": "gcp.vertex_ai",
     "bedrock": "aws.bedrock",

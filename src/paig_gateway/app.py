@@ -44,7 +44,7 @@ from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
 from paig_gateway.proxy.loops import LoopRule, Loops
 from paig_gateway.proxy.observer import Observer
-from paig_gateway.proxy.provider_client import ProviderClient
+from paig_gateway.proxy.provider_client import ProviderAccess, ProviderClient
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.sockets.dial import Dialler
@@ -319,16 +319,7 @@ def _proxy(core: Core, server: ServerSpec, observer: Observer, batches: Batches)
         directory=core.directory,
         ledger=core.ledger,
         prices=core.prices,
-        failover=Failover(
-            core.client.upstream,
-            core.client.auth,
-            core.directory.problem,
-            core.health,
-            core.clock,
-            core.deadlines,
-            core.directory.doubt,
-            core.directory.renewed,
-        ),
+        failover=Failover(_access(core)),
         now=core.now,
         clock=core.clock,
         member_order=core.member_order,
@@ -348,33 +339,38 @@ def _proxy(core: Core, server: ServerSpec, observer: Observer, batches: Batches)
 
 
 def _sockets(core: Core, server: ServerSpec, observer: Observer) -> Sockets:
-    upstream, auth = core.client.upstream, core.client.auth
+    websockets = server.websockets
     books = Books(
-        core.ledger, core.prices, core.member_order, core.affinity, observer, core.now, core.clock, core.directory,
-        core.loops, core.stored, server.limit_wait, server.on_ledger_down == "allow",
-    )  # fmt: skip
-    return Sockets(
-        core.directory,
-        Dialler(
-            upstream,
-            auth,
-            core.directory.problem,
-            core.health,
-            core.clock,
-            core.deadlines,
-            core.directory.doubt,
-            core.directory.renewed,
-        ),
-        books,
-        core.admission,
-        core.attempts,
-        core.key_uses,
-        core.first_sessions,
-        SessionTimeouts(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
-        server.websockets.message_mb * MEGABYTE,
-        core.open_sockets,
-        core.ended_sockets,
+        ledger=core.ledger,
+        prices=core.prices,
+        choice=core.member_order,
+        holders=core.affinity,
+        observer=observer,
+        now=core.now,
+        clock=core.clock,
+        directory=core.directory,
+        loops=core.loops,
+        stored=core.stored,
+        limit_wait=server.limit_wait,
+        allow_unrecorded=server.on_ledger_down == "allow",
     )
+    return Sockets(
+        directory=core.directory,
+        dialler=Dialler(_access(core)),
+        books=books,
+        admission=core.admission,
+        attempts=core.attempts,
+        key_uses=core.key_uses,
+        first_sessions=core.first_sessions,
+        timeouts=SessionTimeouts(websockets.idle_seconds, websockets.total_seconds, server.drain_seconds),
+        max_message=websockets.message_mb * MEGABYTE,
+        open=core.open_sockets,
+        ended=core.ended_sockets,
+    )
+
+
+def _access(core: Core) -> ProviderAccess:
+    return ProviderAccess(core.client, core.directory, core.health, core.deadlines, core.clock)
 
 
 def _admin_services(

@@ -147,7 +147,7 @@ async def go_to(app: PaigApp, part: str, name: str) -> None:
     screen = cast("Section", app.screen)
     screen.action_clear_filter()
     if section in ("keys", "limits"):
-        await screen.run_action(f"show_kind('{part}')")
+        await screen.run_action(f"show_tab('{part}')")
 
     def point() -> None:
         table = screen.query(Table).first()

@@ -144,8 +144,9 @@ def next_step(error: str | None, status: int | None, details: Mapping[str, Any] 
             return "Send a smaller request, or begin another run with a larger budget."
         if known.get("owner") is not None and known.get("resets_at", "") is None:
             step = step.replace(f"{WAITS}, send", f"{ENDLESS}: send")
-        is_in_message = str(known.get("lower_to")) in str(known.get("message", ""))
-        fits = would_help(known) if known.get("lower_to") is not None and not is_in_message else None
+        field, lower_to = known.get("field"), known.get("lower_to")
+        says = (f"{field} {word} {lower_to} or less" in str(known.get("message", "")) for word in ("at", "to"))
+        fits = would_help(known) if lower_to is not None and not any(says) else None
         return f"It would pass with {fits}. {step}" if fits else step
     if (status or 0) < 400:
         return ""

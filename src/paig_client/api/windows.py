@@ -43,3 +43,8 @@ SPENDING = tuple(row for row in WINDOWS if row.unit == "usd")
 
 LABELS = {(row.unit, row.window): row.label for row in WINDOWS}
 """The heading of each."""
+
+
+def member_words(member: str) -> str:
+    """Whose counter of a named limit it is; the empty member's counts the requests that name none."""
+    return member or "all other requests"

@@ -11,6 +11,7 @@ import typer
 
 from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import AnswerSpec, AskSpec, RaiseSpec
+from paig_client.api.windows import member_words
 from paig_client.cli import kinds
 from paig_client.cli.limits import OWNERS, table
 from paig_client.cli.options import JsonOption, ListOptions, Profile, Url, checked, connected, holding_key, text_option
@@ -210,7 +211,7 @@ def _end(text: str) -> datetime:
 def _limit(about: AboutLimit) -> str:
     owner = about.owner_kind if about.owner_kind == "organisation" else f"{about.owner_kind} {about.owner}"
     which = about.window if about.unit == "usd" else f"{about.unit} per {about.window}"
-    return f"{which} limit of {owner}" + (f", {about.member}" if about.member else "")
+    return f"{which} limit of {owner}" + ("" if about.member is None else f", {member_words(about.member)}")
 
 
 def _amount(about: LimitRaise | LimitRequest) -> Cell:

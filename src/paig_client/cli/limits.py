@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from paig_client.api.windows import SPENDING
+from paig_client.api.windows import SPENDING, member_words
 from paig_client.cli.output import Cell, PrintedTable, ahead, bar, narrow, show, usd
 
 if TYPE_CHECKING:
@@ -76,6 +76,6 @@ def _row(limit: LimitStatus) -> list[str]:
     ]
     window = limit.window if limit.unit == "usd" else f"{limit.unit}/{limit.window}"
     owner = limit.owner_kind if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
-    owner += "" if limit.member is None else f" ({limit.member or 'none'})"
+    owner += "" if limit.member is None else f" ({member_words(limit.member)})"
     used = Cell(bar(limit.spent, limit.amount), limit.spent / limit.amount if limit.amount else 1)
     return [owner, window, *amounts, used, Cell(ahead(limit.resets_at), limit.resets_at)]

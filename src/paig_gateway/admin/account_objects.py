@@ -16,7 +16,7 @@ from paig_gateway.formats.listing import listing
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.providers.endpoints import Endpoint, endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.failover import way_to
+from paig_gateway.proxy.egress import way_to
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.routing.failures import UpstreamError
 

@@ -59,8 +59,7 @@ def holder_routes(services: AdminServices) -> APIRouter:
         holder = await run_in_threadpool(_holder, services, request)
         if isinstance(holder, str):
             return _page(login_page(holder, sso=services.sso is not None))
-        await services.ledger.flush()
-        await services.note_loops()
+        await services.write_pending()
         return await _shown(services, request, holder)
 
     @router.post("/me")

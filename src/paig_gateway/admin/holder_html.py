@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from paig_client.api.refusals import next_step, what_happened
 from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest, SessionTree, UsageTotal
 from paig_client.api.session_words import session_state, session_trouble
+from paig_client.api.windows import member_words
 from paig_client.environment import CLIENTS
 from paig_gateway.admin.charts import Bar, Value, bar_chart, column_chart, share_bar
 
@@ -177,7 +178,7 @@ def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
         kind = "full" if share >= 1 else "near" if share >= 0.8 else ""
         show = dollars if limit.unit == "usd" else _count
         owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
-        owner += "" if limit.member is None else f", {limit.member or 'all other requests'}"
+        owner += "" if limit.member is None else f", {member_words(limit.member)}"
         window = {"minute": f"{limit.unit} a minute", "total": "in all"}.get(limit.window, limit.window)
         yield f'<li><div class="row"><span><strong>{escape(window.capitalize())}</strong> '
         yield f'<span class="soft">{escape(owner)}</span></span>'

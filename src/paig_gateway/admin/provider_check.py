@@ -21,7 +21,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.failover import way_to
+from paig_gateway.proxy.egress import way_to
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.proxy.upstream import UpstreamResponse
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout

@@ -136,12 +136,7 @@ class AuditPage(BaseModel):
 
 def report_routes(services: AdminServices) -> APIRouter:
     """The endpoints of the ledger, its limits, the audit log and health."""
-
-    async def recorded() -> None:
-        """Write what this process still has to record, so that a client finds the row of an answer that it has read."""
-        await services.ledger.flush()
-
-    router = APIRouter(route_class=Guarded, dependencies=[Depends(recorded)])
+    router = APIRouter(route_class=Guarded, dependencies=[Depends(services.write_pending)])
     _request_routes(router, services)
     _usage_routes(router, services)
     _limit_routes(router, services)

@@ -70,6 +70,11 @@ class AdminServices:
         """Where browsers find the gateway."""
         return Site(self.sso.spec.public_url if self.sso else None)
 
+    async def write_pending(self) -> None:
+        """Write what this process still has to record, so that a client finds the row of an answer that it has read."""
+        await self.ledger.flush()
+        await self.note_loops()
+
     def changed(self) -> None:
         """Make a change of the catalogue take effect on this node now; the others notice within a second."""
         try:

@@ -34,13 +34,9 @@ OfKey = Annotated[
 
 def session_routes(services: AdminServices) -> APIRouter:
     """The endpoints below `sessions`."""
-
-    async def recorded() -> None:
-        """Write what this process still has to settle, so that a client finds the row of an answer that it has read."""
-        await services.ledger.flush()
-        await services.note_loops()
-
-    router = APIRouter(prefix="/sessions", route_class=Guarded, dependencies=[Depends(recorded)], tags=["ledger"])
+    router = APIRouter(
+        prefix="/sessions", route_class=Guarded, dependencies=[Depends(services.write_pending)], tags=["ledger"]
+    )
     engine = services.engine
 
     @router.get("", operation_id="list_sessions", summary="List sessions of coding agents, the latest first")

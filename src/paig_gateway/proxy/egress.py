@@ -14,6 +14,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.secrets.addresses import is_metadata_address
 
 _STAGGER = 0.25  # Seconds that one address of a name has before the next is tried beside it (RFC 8305).
@@ -46,6 +47,13 @@ class Egress:
 
     proxy: str | None = None
     ca_file: str | None = None
+
+
+def way_to(provider: ActiveProvider) -> Egress | None:
+    """A provider's own settings for outbound connections; None for the server's."""
+    if provider.upstream_proxy is None and provider.upstream_ca is None:
+        return None
+    return Egress(provider.upstream_proxy, provider.upstream_ca)
 
 
 @lru_cache(maxsize=64)

@@ -12,10 +12,11 @@ from urllib.parse import unquote
 from paig_client.api.vocabulary import Certainty
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.http import Headers
+from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import ActiveRoute
 from paig_gateway.formats.base import Call, Format, Json
-from paig_gateway.ledger.records import Settlement
+from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.answer import UsageReading
 from paig_gateway.providers.endpoints import UNKNOWN, Endpoint, Operation
 from paig_gateway.proxy.batch_lines import BatchLines
@@ -95,6 +96,56 @@ class Exchange:
         """The stored object that it continues or asks for, which only one account at a provider has."""
         return self.call.stored or self.fmt.stored(self.target.path) or upload_session(self.target)
 
+    def reservation(
+        self,
+        limits: tuple[Limit, ...],
+        *,
+        provider: str | None = None,
+        model: str = "",
+        ceiling: int = 0,
+        tokens: int = 0,
+    ) -> Reservation:
+        """What the ledger holds for it.
+
+        Args:
+            limits: The limits that hold it.
+            provider: The first candidate's.
+            model: The model, where the request itself does not name it.
+            ceiling: Nanodollars.
+        """
+        said, ids = self.attribution, self.attribution.ids
+        return Reservation(
+            id=self.id,
+            time=self.time,
+            caller=self.caller,
+            limits=limits,
+            route=self.route.name,
+            provider=provider,
+            model=self.call.model or model,
+            format=self.fmt.name,
+            stream=self.call.stream,
+            ceiling=ceiling,
+            tokens=tokens,
+            tags=said.tags,
+            run=said.run,
+            session=said.session,
+            agent=ids.agent if ids else None,
+            agent_parent=ids.parent if ids else None,
+            agent_name=ids.name if ids else None,
+            trace_id=self.trace.trace_id if self.trace else None,
+        )
+
+
+def new_attempt(candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:
+    """A try that begins at a moment of the monotonic clock, as the wire model `Attempt` has it."""
+    return {
+        "provider": candidate.provider.name,
+        "model": candidate.model,
+        "credential": candidate.credential.id if candidate.credential.secret is not None else None,
+        "cost": "0",
+        "began_ms": round((clock - exchange.started) * 1000, 3),
+    }
+
 
 _ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown")
 
@@ -150,13 +201,7 @@ class Outcome:
         self._before = self.cost, self.certainty, self.reasons
         if self.dispatched is None:
             self.dispatched = clock
-        attempt: dict[str, object] = {
-            "provider": candidate.provider.name,
-            "model": candidate.model,
-            "credential": candidate.credential.id if candidate.credential.secret is not None else None,
-            "cost": "0",
-            "began_ms": round((clock - exchange.started) * 1000, 3),
-        }
+        attempt = new_attempt(candidate, exchange, clock)
         self.attempts.append(attempt)
         return attempt
 

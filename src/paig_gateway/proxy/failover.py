@@ -12,7 +12,7 @@ from urllib.parse import quote
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.route import ActiveProvider, Credential
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
@@ -20,18 +20,19 @@ from paig_gateway.formats.judgement import judge
 from paig_gateway.formats.openai_chat import refuses_some_member, refuses_stream_options
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
-from paig_gateway.providers.auth import Authenticator, SigningError
+from paig_gateway.providers.auth import SigningError
 from paig_gateway.proxy.content_encoding import UnknownEncoding, decoder
+from paig_gateway.proxy.egress import way_to
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter, decode_json
 from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek, shown
+from paig_gateway.proxy.provider_client import ProviderAccess
 from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
-from paig_gateway.proxy.upstream import Egress, RequestHead, Upstream
+from paig_gateway.proxy.upstream import RequestHead
 from paig_gateway.routing.affinity import has_not
 from paig_gateway.routing.candidates import Candidate
-from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.decisions import (
     Answered,
     Cover,
@@ -47,7 +48,7 @@ from paig_gateway.routing.decisions import (
 )
 from paig_gateway.routing.decisions import TryCandidate as SendTo
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout
-from paig_gateway.routing.health import HealthTracker, Try
+from paig_gateway.routing.health import Try
 from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may, of_status
 
 log = logging.getLogger(__name__)
@@ -102,36 +103,13 @@ class RequestFunds:
 class Failover:
     """Tries candidates in turn until one answers."""
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        auth: Authenticator,
-        problem: Callable[[str], str | None],
-        health: HealthTracker,
-        clock: Callable[[], float],
-        deadlines: Deadlines,
-        doubt: Callable[[str], None],
-        renewed: Callable[[Credential], Credential | None] = lambda credential: None,
-    ) -> None:
-        """Sends, signs, and chooses among the candidates.
-
-        Args:
-            auth: Signs requests.
-            problem: Returns why nothing can be sent to a provider (by name), or None.
-            health: The providers' circuit breakers.
-            clock: Monotonic seconds.
-            deadlines: How long requests may take.
-            doubt: Has a refused credential (by id) read again.
-            renewed: Reads a refused credential again from its file or keyring; returns it if it has changed. Blocks.
-        """
-        self._upstream = upstream
-        self._auth = auth
-        self._problem = problem
-        self._health = health
-        self._clock = clock
-        self._deadlines = deadlines
-        self._doubt = doubt
-        self._renewed = renewed
+    def __init__(self, access: ProviderAccess) -> None:
+        self._upstream = access.client.upstream
+        self._auth = access.client.auth
+        self._directory = access.directory
+        self._health = access.health
+        self._clock = access.clock
+        self._deadlines = access.deadlines
         self._refuse_stream_options: set[str] = set()
         self._heads: dict[tuple[object, ...], tuple[ActiveProvider, RequestHead]] = {}
 
@@ -277,7 +255,7 @@ class Failover:
                 body = await beginning(answer)
             verdict = tried.answered(status, answer.headers, body)
             if verdict == "credential_rejected":
-                self._doubt(candidate.credential.id)  # Its file or keyring entry may have changed.
+                self._directory.doubt(candidate.credential.id)  # Its file or keyring entry may have changed.
             # Another account may have the object that this one lacks.
             if exchange.stored and has_not(status, body):
                 return answer, REACH[verdict] or "elsewhere"
@@ -375,7 +353,7 @@ class Failover:
         if of_status(answer.status, await beginning(peeked)) != "credential_rejected":
             return peeked, asked
         try:
-            renewed = await asyncio.to_thread(self._renewed, candidate.credential)
+            renewed = await asyncio.to_thread(self._directory.renewed, candidate.credential)
         except BaseException:
             await peeked.aclose()
             raise
@@ -410,7 +388,7 @@ class Failover:
         self, exchange: Exchange, candidate: Candidate, number: int, *, asking: bool = True
     ) -> tuple[ReadableResponse, bool]:
         kind, provider = candidate.kind, candidate.provider
-        if problem := self._problem(provider.name):
+        if problem := self._directory.problem(provider.name):
             raise SigningError(problem)
         fmt, call = exchange.fmt, exchange.call
         path, body, asked = exchange.target.path, exchange.body, False
@@ -481,13 +459,6 @@ class Failover:
         if exchange.fmt.metered or exchange.operation is not None:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
-
-
-def way_to(provider: ActiveProvider) -> Egress | None:
-    """A provider's own settings for outbound connections; None for the server's."""
-    if provider.upstream_proxy is None and provider.upstream_ca is None:
-        return None
-    return Egress(provider.upstream_proxy, provider.upstream_ca)
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

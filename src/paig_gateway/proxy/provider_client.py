@@ -1,17 +1,20 @@
-"""The gateway's own requests to a provider, with the provider's credential."""
+"""What it takes to send requests to providers, and the gateway's own requests to them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.failover import way_to
+from paig_gateway.proxy.egress import way_to
 from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
+from paig_gateway.routing.deadlines import Deadlines
+from paig_gateway.routing.health import HealthTracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,24 @@ class ProviderClient:
             yield answer
         finally:
             await answer.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAccess:
+    """What it takes to send clients' requests to providers, over HTTP and over WebSockets.
+
+    Attributes:
+        directory: Knows which providers cannot be used, and reads refused credentials again.
+        health: The circuit breakers.
+        deadlines: How long requests may take.
+        clock: Monotonic seconds.
+    """
+
+    client: ProviderClient
+    directory: Directory
+    health: HealthTracker
+    deadlines: Deadlines
+    clock: Callable[[], float]
 
 
 def credential_of(provider: ActiveProvider, id: str) -> Credential:

@@ -539,33 +539,19 @@ class Proxy:
             await self.ledger.charge(reservation, settlement)
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
-        caller, said = exchange.caller, exchange.attribution
         limits = binding_limits(exchange, order[0] if order else None)
-        model = exchange.call.model
+        model = ""
         if exchange.fmt.batch:
             # A batch runs at the provider's pace, so limits of tokens per minute do not apply.
             limits = tuple(limit for limit in limits if limit.unit != "tokens")
-            model = model or next(iter(exchange.lines.models if exchange.lines is not None else ()), "")
+            model = next(iter(exchange.lines.models if exchange.lines is not None else ()), "")
         bound = alike(exchange, order) if order else []
-        return Reservation(
-            id=exchange.id,
-            time=exchange.time,
-            caller=caller,
-            limits=limits,
-            route=exchange.route.name,
+        return exchange.reservation(
+            limits,
             provider=order[0].provider.name if order else None,
             model=model,
-            format=exchange.fmt.name,
-            stream=exchange.call.stream,
             ceiling=max((candidate.ceiling for candidate in bound), default=0),
             tokens=max((candidate.tokens for candidate in bound), default=0),
-            tags=said.tags,
-            run=said.run,
-            session=said.session,
-            agent=said.ids.agent if said.ids else None,
-            agent_parent=said.ids.parent if said.ids else None,
-            agent_name=said.ids.name if said.ids else None,
-            trace_id=exchange.trace.trace_id if exchange.trace else None,
         )
 
     def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:

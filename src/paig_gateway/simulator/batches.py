@@ -124,7 +124,7 @@ class SimulatedBatches(Kept[Batch]):
         """
         batch = self.find(request)
         if batch.ended is None:
-            raise SimulatedRefusal(400, "A batch that is at work cannot be deleted: cancel it first.")
+            raise SimulatedRefusal(400, "A batch in progress cannot be deleted: cancel it first.")
         return self.remove(request)
 
     def _end(self, request: SimulatedRequest, batch: Batch) -> None:
@@ -332,16 +332,17 @@ def mistral_operations(batches: SimulatedBatches) -> dict[str, Operation]:
 def _anthropic_shown(request: SimulatedRequest, batch: Batch) -> Document:
     counts = batch.counts()
     ended = batch.ended is not None
-    tally = {"succeeded": counts["done"], "errored": counts["failed"], "expired": counts["expired"]}
     host = request.headers.get(b"host", b"127.0.0.1").decode("latin-1")
-    place = f"http://{host}/{request.mount}/v1/messages/batches/{batch.id}/results"
+    results = f"http://{host}/{request.mount}/v1/messages/batches/{batch.id}/results"
     return {
         "id": batch.id,
         "type": "message_batch",
         "processing_status": "ended" if ended else "canceling" if batch.state == "cancelling" else "in_progress",
         "request_counts": {
             "processing": 0 if ended else len(batch.lines),
-            **tally,
+            "succeeded": counts["done"],
+            "errored": counts["failed"],
+            "expired": counts["expired"],
             "canceled": counts["cancelled"],
         },
         "created_at": _time(batch.made),
@@ -349,7 +350,7 @@ def _anthropic_shown(request: SimulatedRequest, batch: Batch) -> Document:
         "ended_at": _time(batch.ended) if batch.ended is not None else None,
         "archived_at": None,
         "cancel_initiated_at": _time(batch.made) if batch.state in ("cancelling", "cancelled") else None,
-        "results_url": place if ended else None,
+        "results_url": results if ended else None,
     }
 
 

@@ -77,7 +77,7 @@ def form_fields(request: SimulatedRequest) -> list[tuple[str, str, bytes]]:
     """The fields of a form in order: name, file name, content.
 
     Raises:
-        SimulatedRefusal: It is no form: 400.
+        SimulatedRefusal: It is not a form: 400.
     """
     kind = request.headers.get(b"content-type", b"")
     if not kind.startswith(b"multipart/form-data"):

@@ -1,4 +1,4 @@
-"""Files of the Gemini API: resumable uploads in pieces, and looking at, listing and deleting what was uploaded.
+"""Files of the Gemini API: resumable uploads in pieces; show, list and delete.
 
 Of a file's content only its size and its hash are kept, so that an upload of any size takes no memory.
 """

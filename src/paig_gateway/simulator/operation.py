@@ -68,7 +68,7 @@ class SimulatedRequest:
         """The raw body as a JSON object.
 
         Raises:
-            SimulatedRefusal: It is none: 400.
+            SimulatedRefusal: It is not a JSON object: 400.
         """
         try:
             return msgspec.json.decode(self.raw or b"{}", type=dict[str, Any])

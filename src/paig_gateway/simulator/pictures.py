@@ -1,7 +1,7 @@
 """Images by prompt: OpenAI's generations, edits and variations, and Imagen's predictions.
 
-An image is 272, 1,056 or 4,160 tokens by its quality (`low`, `medium`, `high`), half as many more where it is not
-square; a picture that comes in is 256.
+An image is 272, 1,056 or 4,160 tokens by its quality (`low`, `medium`, `high`), half as many more if it is not
+square; a picture in the request is 256.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Videos, which are made in the background: OpenAI's and xAI's jobs, and Google's long-running operations.
 
-A video is in progress at its first look, and done from the second on. `[video:never]` in the prompt keeps it in
+The first poll finds a video in progress, the second finds it done. `[video:never]` in the prompt keeps it in
 progress, `[video:fail]` makes it fail.
 """
 
@@ -28,8 +28,8 @@ class Video:
     """One video.
 
     Attributes:
-        looks: How many more looks find it in progress.
-        samples: How many films it consists of.
+        looks: How many more polls find it in progress.
+        samples: How many videos it consists of.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Video:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended without a film."""
+        """Whether it ended without a video."""
         return self.done and "[video:fail]" in self.prompt
 
 
@@ -64,7 +64,7 @@ class Videos(Kept[Video]):
         return self.add(request, id, video)
 
     def look(self, request: SimulatedRequest, id: str | None = None) -> Video:
-        """Find a video; each look advances it."""
+        """Poll a video; each poll advances it."""
         video = self.find(request, id)
         video.looks -= 1
         return video

@@ -244,6 +244,16 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         first = self.query(Input)
         (first.first() if first else self.query_one("#cancel")).focus()
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """Let the fields have the height that the rest of the dialog leaves them; they scroll only beyond it."""
+        box, fields = self.query_one("#box"), self.query_one("#fields")
+        rest = [child for child in box.children if child is not fields and child.display]
+        taken = sum(child.outer_size.height + child.styles.margin.height for child in rest)
+        fields.styles.max_height = max(3, self.size.height - box.gutter.height - taken)
+
     def row(self, name: str) -> FieldRow | None:
         """The row of a field, or of the field that it is a part of: `members` for `members.0.provider`."""
         rows = {row.field.name: row for row in self.query(FieldRow)}
@@ -355,6 +365,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         problem = self.query_one("#problem", Static)
         problem.update(Content(safe(f"✕ {message}")) if message else "")
         problem.display = bool(message)
+        self.call_after_refresh(self._fit)
 
 
 class Confirm(Dialog[bool]):

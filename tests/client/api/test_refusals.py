@@ -124,3 +124,8 @@ def test_advice_is_given_once() -> None:
     """If the gateway's message says what would fit, the next step does not repeat it."""
     details = {"field": "max_tokens", "lower_to": 31, "message": "With max_tokens at 31 or less, it fits now."}
     assert "31" not in next_step("limit-exceeded", 402, details)
+
+
+def test_a_number_in_a_message_is_not_taken_for_what_would_fit() -> None:
+    details = {"field": "max_tokens", "lower_to": 4, "message": "It needs 1400 tokens: with max_tokens at 40 or less …"}
+    assert next_step("limit-exceeded", 402, details).startswith("It would pass with max_tokens at 4 or less.")

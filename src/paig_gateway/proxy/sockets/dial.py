@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -15,22 +14,20 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
+from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Credential
-from paig_gateway.providers.auth import Authenticator, SigningError
-from paig_gateway.proxy.exchange import Exchange
-from paig_gateway.proxy.failover import way_to
+from paig_gateway.providers.auth import SigningError
+from paig_gateway.proxy.egress import way_to
+from paig_gateway.proxy.exchange import Exchange, new_attempt
 from paig_gateway.proxy.headers import to_upstream
+from paig_gateway.proxy.provider_client import ProviderAccess
 from paig_gateway.proxy.sockets.apis import Api
 from paig_gateway.proxy.sockets.peer import ClientFrames, Peer
-from paig_gateway.proxy.upstream import Upstream
 from paig_gateway.proxy.upstream_errors import failure
 from paig_gateway.routing.candidates import Candidate
-from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from paig_gateway.routing.health import HealthTracker
-from paig_gateway.routing.verdicts import REACH, of_status
+from paig_gateway.routing.verdicts import REACH, Reach, of_status
 
 log = logging.getLogger(__name__)
 
@@ -73,23 +70,9 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Dialler:
-    """Connects sessions.
+    """Connects sessions."""
 
-    Attributes:
-        problem: Why nothing can be sent to the provider of a name, or None.
-        clock: Monotonic seconds.
-        doubt: Has the credential of an id read again, as a provider refused it.
-        renewed: A refused credential as its file or keyring has it by now, if that is another one; blocks.
-    """
-
-    upstream: Upstream
-    auth: Authenticator
-    problem: Callable[[str], str | None]
-    health: HealthTracker
-    clock: Callable[[], float]
-    deadlines: Deadlines
-    doubt: Callable[[str], None]
-    renewed: Callable[[Credential], Credential | None]
+    access: ProviderAccess
 
     async def connect(
         self, api: Api, exchange: Exchange, order: deque[Candidate], wanted: RequestedUpgrade, attempts: list[Attempt]
@@ -109,62 +92,57 @@ class Dialler:
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`: the last try brought no answer.
         """
-        self.health.request(exchange.route.name)
-        self.health.pick(order)
+        health, clock = self.access.health, self.access.clock
+        health.request(exchange.route.name)
+        health.pick(order)
         while True:
             candidate = order.popleft()
-            began = self.clock()
-            attempt: Attempt = {
-                "provider": candidate.provider.name,
-                "model": candidate.model,
-                "credential": candidate.credential.id if candidate.credential.secret is not None else None,
-                "cost": "0",
-                "began_ms": round((began - exchange.started) * 1000, 3),
-            }
-            attempts.append(attempt)
-            tried = self.health.begin(candidate)
-            try:
-                found = await self._try_renewed(api, exchange, candidate, wanted, len(attempts))
-                attempt["status"] = found.status
-                verdict = tried.answered(found.status, found.headers, found.body)
-                if verdict == "credential_rejected":
-                    self.doubt(candidate.credential.id)
-                reach = REACH[verdict]
-            except SigningError as error:
-                tried.credential_rejected("credential")
-                attempt["error"], reach = "credential", "credential"
-                outcome: Connected | GatewayError = GatewayError(
-                    "upstream-unreachable", f"{error} Ask an administrator to fix it."
-                )
-            except UpstreamError as error:
-                tried.failed(error)
-                late = isinstance(error, UpstreamTimeout)
-                attempt["error"], reach = "upstream-timeout" if late else "upstream-unreachable", "member"
-                what = "did not answer in time" if late else "could not be reached"
-                outcome = GatewayError(
-                    "upstream-timeout" if late else "upstream-unreachable",
-                    f"The provider '{candidate.provider.name}' {what} ({error.reason}).",
-                )
-            else:
-                outcome = found
-            finally:
-                tried.end()
-                attempt["ms"] = round((self.clock() - began) * 1000, 3)
+            outcome, reach = await self._attempt(api, exchange, candidate, wanted, attempts)
             if reach == "member":
                 left = [other for other in order if other.member is not candidate.member]
                 order.clear()
                 order.extend(left)
             goes_on = (
                 reach is not None
-                and not self.deadlines.is_over(exchange, self.clock())
-                and self.health.pick(order, answered=isinstance(outcome, Connected))
-                and self.health.retry(exchange.route.name)
+                and not self.access.deadlines.is_over(exchange, clock())
+                and health.pick(order, answered=isinstance(outcome, Connected))
+                and health.retry(exchange.route.name)
             )
             if goes_on:
                 continue
             if isinstance(outcome, GatewayError):
                 raise outcome
             return outcome
+
+    async def _attempt(
+        self, api: Api, exchange: Exchange, candidate: Candidate, wanted: RequestedUpgrade, attempts: list[Attempt]
+    ) -> tuple[Connected | GatewayError, Reach | None]:
+        """Try a candidate; returns its answer, or the error if it brought none, and what else may be tried then."""
+        began = self.access.clock()
+        attempt = new_attempt(candidate, exchange, began)
+        attempts.append(attempt)
+        tried = self.access.health.begin(candidate)
+        try:
+            found = await self._try_renewed(api, exchange, candidate, wanted, len(attempts))
+            attempt["status"] = found.status
+            verdict = tried.answered(found.status, found.headers, found.body)
+            if verdict == "credential_rejected":
+                self.access.directory.doubt(candidate.credential.id)
+            return found, REACH[verdict]
+        except SigningError as error:
+            tried.credential_rejected("credential")
+            attempt["error"] = "credential"
+            return GatewayError("upstream-unreachable", f"{error} Ask an administrator to fix it."), "credential"
+        except UpstreamError as error:
+            tried.failed(error)
+            late = isinstance(error, UpstreamTimeout)
+            code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
+            attempt["error"] = code
+            what = "did not answer in time" if late else "could not be reached"
+            return GatewayError(code, f"The provider '{candidate.provider.name}' {what} ({error.reason})."), "member"
+        finally:
+            tried.end()
+            attempt["ms"] = round((self.access.clock() - began) * 1000, 3)
 
     async def _try_renewed(
         self, api: Api, exchange: Exchange, candidate: Candidate, wanted: RequestedUpgrade, number: int
@@ -173,7 +151,7 @@ class Dialler:
         found = await self._try(api, exchange, candidate, wanted, number)
         if found.peer is not None or of_status(found.status, found.body) != "credential_rejected":
             return found
-        renewed = await asyncio.to_thread(self.renewed, candidate.credential)
+        renewed = await asyncio.to_thread(self.access.directory.renewed, candidate.credential)
         if renewed is None:
             return found
         log.info("%s refused a credential that has changed: sending the new one", candidate.provider.name)
@@ -183,13 +161,14 @@ class Dialler:
         self, api: Api, exchange: Exchange, candidate: Candidate, wanted: RequestedUpgrade, number: int
     ) -> Connected:
         kind, provider = candidate.kind, candidate.provider
-        if problem := self.problem(provider.name):
+        if problem := self.access.directory.problem(provider.name):
             raise SigningError(problem)
         url = api.url(kind, provider, exchange.target, candidate.model)
         headers = to_upstream(exchange.headers)
         if exchange.trace is not None:
             headers += exchange.trace.headers(number)
-        headers += await self.auth.headers(kind.auth, provider, candidate.credential, "GET", url, headers, b"")
+        client = self.access.client
+        headers += await client.auth.headers(kind.auth, provider, candidate.credential, "GET", url, headers, b"")
         frames = ClientFrames(
             _uri(url),
             extensions=[ClientPerMessageDeflateFactory(client_max_window_bits=True)] if wanted.deflate else None,
@@ -202,8 +181,8 @@ class Dialler:
             if text not in request.headers:
                 request.headers[text] = value.decode("latin-1")
         peer = Peer(frames)
-        limits = self.deadlines.of_try(exchange, provider, self.clock())
-        await self.upstream.dial(url, peer, limits.connect, way=way_to(provider))
+        limits = self.access.deadlines.of_try(exchange, provider, self.access.clock())
+        await client.upstream.dial(url, peer, limits.connect, way=way_to(provider))
         try:
             frames.send_request(request)
             peer.flush()

@@ -347,27 +347,13 @@ class Turns:
         return [candidate for candidate in found if candidate.credential.id == mine]
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
-        caller, attribution = exchange.caller, exchange.attribution
-        return Reservation(
-            id=exchange.id,
-            time=exchange.time,
-            caller=caller,
-            limits=binding_limits(exchange, order[0] if order else None),
-            route=exchange.route.name,
+        reservation = exchange.reservation(
+            binding_limits(exchange, order[0] if order else None),
             provider=self.upgraded.candidate.provider.name,
-            model=exchange.call.model,
-            format=exchange.fmt.name,
-            stream=True,
             ceiling=max((candidate.ceiling for candidate in order), default=0),
             tokens=max((candidate.tokens for candidate in order), default=0),
-            tags=attribution.tags,
-            run=attribution.run,
-            session=attribution.session,
-            agent=attribution.ids.agent if attribution.ids else None,
-            agent_parent=attribution.ids.parent if attribution.ids else None,
-            agent_name=attribution.ids.name if attribution.ids else None,
-            trace_id=exchange.trace.trace_id if exchange.trace else None,
         )
+        return replace(reservation, stream=True)
 
     def _outcome(self, exchange: Exchange, candidate: Candidate) -> Outcome:
         outcome = Outcome(status=SWITCHED)

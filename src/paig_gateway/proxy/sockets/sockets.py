@@ -30,7 +30,6 @@ from paig_gateway.formats.base import Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.sockets import RESPONSES_SOCKET, detect_socket
-from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.refusals import RefusedRequest
 from paig_gateway.listener.upgrade import Upgrade
 from paig_gateway.pricing.overrides import PriceLookup
@@ -332,28 +331,8 @@ class Sockets:
         settlement = outcome.settlement(exchange, self.books.now(), self.books.clock())
         if error is not None:
             settlement = replace(settlement, refusal={"code": error.code, "message": error.message, **error.details})
-        caller, attribution = exchange.caller, exchange.attribution
-        reservation = Reservation(
-            id=exchange.id,
-            time=exchange.time,
-            caller=caller,
-            limits=caller.limits,
-            route=exchange.route.name,
-            model=exchange.call.model,
-            format=exchange.fmt.name,
-            stream=True,
-            ceiling=0,
-            tokens=0,
-            tags=attribution.tags,
-            run=attribution.run,
-            session=attribution.session,
-            agent=attribution.ids.agent if attribution.ids else None,
-            agent_parent=attribution.ids.parent if attribution.ids else None,
-            agent_name=attribution.ids.name if attribution.ids else None,
-            trace_id=exchange.trace.trace_id if exchange.trace else None,
-        )
         self.books.observer.finished(exchange, outcome, settlement)
-        self.books.ledger.note(reservation, settlement)
+        self.books.ledger.note(exchange.reservation(exchange.caller.limits), settlement)
 
 
 def _key_of(headers: Headers) -> str:

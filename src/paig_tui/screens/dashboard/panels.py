@@ -8,6 +8,7 @@ from textual.content import Content
 
 from paig_client.api.limits import LABELS
 from paig_client.api.resources import LimitStatus
+from paig_client.api.windows import member_words
 from paig_tui.data.state import AppState, used
 from paig_tui.screens.providers.health import provider_statuses
 from paig_tui.text import (
@@ -122,7 +123,7 @@ def _whose(limit: LimitStatus) -> Content:
     if limit.owner_kind == "organisation":
         return Content("the whole gateway")
     if limit.member is not None:
-        return Content.assemble((f"{safe(limit.owner)} ", MUTED), plain(limit.member or "(none)"))
+        return Content.assemble((f"{safe(limit.owner)} ", MUTED), plain(member_words(limit.member)))
     return Content.assemble((f"{limit.owner_kind} ", MUTED), plain(limit.owner))
 
 

@@ -34,7 +34,6 @@ from paig_tui.text import (
 from paig_tui.widgets.table import Column
 
 Tab = Literal["keys", "projects", "users"]
-KINDS: tuple[Tab, ...] = ("keys", "projects", "users")
 WIDE = 150
 """The table's width from which caps are also shown in dollars."""
 URGENT = ("limit-exceeded", "active", "expired", "blocked", "disabled")

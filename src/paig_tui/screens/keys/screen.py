@@ -15,21 +15,22 @@ from paig_client.api.resources import Key, NewKey, Owner, Project
 from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
-from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, columns, rows
-from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, WARN, safe
-from paig_tui.widgets.chrome import Frame, Panel, tabs
+from paig_tui.screens.keys.rows import COLUMNS, ONE, KeyTableRow, Tab, about, columns, rows
+from paig_tui.screens.tabbed import TabbedSection
+from paig_tui.text import MUTED, safe
+from paig_tui.widgets.chrome import Frame, Panel
 from paig_tui.widgets.table import Table
 
 SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
 
 
-class KeysSection(Section):
+class KeysSection(TabbedSection[Tab]):
     """The section Keys."""
 
     NAME = "keys"
     TITLE_SHOWN = "Keys"
     CSS_PATH = "screen.tcss"
+    TABS: Mapping[Tab, str] = {"keys": "keys", "projects": "projects", "users": "users"}
     CHANGING: ClassVar[Mapping[str, Permission]] = {
         **dict.fromkeys(("new", "caps", "edit", "switch", "rotate", "delete"), "keys:write"),
         "gateway_caps": "organisation:write",
@@ -44,15 +45,14 @@ class KeysSection(Section):
         Binding("D,delete", "delete", "Delete it"),
         Binding("w", "gateway_caps", "Caps and settings of the whole gateway"),
         Binding("m", "raise", "Raise one of its caps for a while: more for now"),
-        Binding("right", "kind(1)", "Keys, projects, users"),
-        Binding("left", "kind(-1)", "Users, projects, keys"),
+        Binding("right", "tab(1)", "Keys, projects, users"),
+        Binding("left", "tab(-1)", "Users, projects, keys"),
         Binding("l", "requests", "Its requests"),
         Binding("a", "asks", "Requests for more of a limit: approve or decline"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self.kind: Tab = "keys"
         self._made_for: object = None
         self._made: Sequence[KeyTableRow] | None = None
 
@@ -69,17 +69,13 @@ class KeysSection(Section):
     def refusal(self, action: str) -> str | None:
         """Projects and users need other permissions than keys."""
         needed = self.CHANGING.get(action.partition("(")[0])
-        if needed == "keys:write" and self.kind != "keys" and not self.state.may("owners:write"):
+        if needed == "keys:write" and self.tab != "keys" and not self.state.may("owners:write"):
             return "Your token may not do that: it lacks owners:write."
         return super().refusal(action)
 
-    def stamp(self) -> object:
-        """Draw again after a poll, not after each request."""
-        return self.state.fetches, self.kind
-
     def show(self) -> None:
         table = self.table
-        table.empty = self.nothing(self.kind, f"No {self.kind} here. n makes one.")
+        table.empty = self.nothing(self.tab, f"No {self.tab} here. n makes one.")
         every = self._rows()
         shown = [row for row in every or () if self._wanted(row)]
         shown.sort(key=lambda row: row.name.casefold())
@@ -89,10 +85,10 @@ class KeysSection(Section):
 
     def _rows(self) -> Sequence[KeyTableRow] | None:
         """All of the kind; made once for each poll, not for each letter of a filter."""
-        made_for = (self.state.fetches, self.state.stale, self.kind)
+        made_for = (self.state.fetches, self.state.stale, self.tab)
         if self._made_for != made_for:
-            self._made_for, self._made = made_for, rows(self.state, self.kind)
-            self.table.columns = columns(self.kind, self._made or ())
+            self._made_for, self._made = made_for, rows(self.state, self.tab)
+            self.table.columns = columns(self.tab, self._made or ())
         return self._made
 
     def _wanted(self, row: KeyTableRow) -> bool:
@@ -103,16 +99,9 @@ class KeysSection(Section):
 
     def _titles(self, shown: int, every: Sequence[KeyTableRow] | None) -> None:
         frame = self.query_one("#frame", Frame)
-        words = []
-        for kind in KINDS:
-            found = getattr(self.state, kind)
-            count = NOT_YET if found is None else f"{len(found):,}"
-            words.append((f"{kind} {count}", kind == self.kind, f"screen.show_kind('{kind}')"))
         some = f" · {shown:,} shown" if every is not None and shown != len(every) else ""
-        waiting = len(self.state.asks or ())
-        asks = (f" · a {waiting} ask{'s' if waiting == 1 else ''} for more", f"bold {WARN}") if waiting else ""
-        frame.border_title = Content.assemble(tabs(words), (some, MUTED), asks, self.filter_note)
-        own = ("r rotate", "e edit") if self.kind == "keys" else ()
+        frame.border_title = Content.assemble(self.tabs_title(), (some, MUTED), self.asks_note(), self.filter_note)
+        own = ("r rotate", "e edit") if self.tab == "keys" else ()
         frame.show_keys(self.hints("n new", "c caps", "d off/on", *own, "D delete", "m raise", "→ kind"))
 
     @on(Table.Moved, "#objects")
@@ -122,25 +111,12 @@ class KeysSection(Section):
         panel.title(f"about {safe(row.name)}" if row else "about")
         panel.paint(lambda *_: about(row, self.state.as_of) if row else Content(""))
 
-    def action_kind(self, step: int) -> None:
-        self.action_show_kind(KINDS[(KINDS.index(self.kind) + step) % len(KINDS)])
-
-    def action_show_kind(self, kind: Tab) -> None:
-        self.kind = kind
-        self.table.set_reactive(Table.cursor, 0)
-        self.redraw(force=True)
-
-    def action_asks(self) -> None:
-        from paig_tui.screens.keys.asks import LimitRequests
-
-        self.app.push_screen(LimitRequests())
-
     def action_requests(self) -> None:
         """The requests of the row under the cursor."""
         from paig_tui.screens.requests.list import Requests
 
         if (row := self.table.current) is not None:
-            self.app.push_screen(Requests(f"{ONE[self.kind]} {row.name}", {ONE[self.kind]: row.name}))
+            self.app.push_screen(Requests(f"{ONE[self.tab]} {row.name}", {ONE[self.tab]: row.name}))
 
     @on(Table.Chosen, "#objects")
     async def _chosen(self) -> None:
@@ -152,7 +128,7 @@ class KeysSection(Section):
         from paig_tui.screens.forms import Form, checked, questions
 
         admin = self.paig.admin
-        if self.kind == "keys":
+        if self.tab == "keys":
 
             async def create_key(name: str, values: dict[str, object]) -> NewKey:
                 return await admin.keys.create(name, checked(KeySpec, values))
@@ -168,13 +144,13 @@ class KeysSection(Section):
             return
 
         async def create_owner(name: str, values: dict[str, object]) -> Owner:
-            if self.kind == "projects":
+            if self.tab == "projects":
                 return await admin.projects.create(name, checked(ProjectSpec, values))
             return await admin.users.create(name, checked(OwnerSpec, values))
 
-        asked = questions(SPECS[self.kind])
+        asked = questions(SPECS[self.tab])
         owner = await self.app.push_screen_wait(
-            Form(f"new {ONE[self.kind]}", asked, self.state, create_owner, name="such as research")
+            Form(f"new {ONE[self.tab]}", asked, self.state, create_owner, name="such as research")
         )
         if owner is not None:
             self.paig.changed(f"Created {safe(owner.name)}.")
@@ -211,7 +187,7 @@ class KeysSection(Section):
         from paig_tui.screens.limits.forms import raise_limit
 
         if (row := self.table.current) is not None:
-            mine = (ONE[self.kind], row.name)
+            mine = (ONE[self.tab], row.name)
             await raise_limit(self, [one for one in self.state.limits or () if (one.owner_kind, one.owner) == mine])
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
@@ -221,7 +197,7 @@ class KeysSection(Section):
 
         if (row := self.table.current) is not None:
             resource, name = row.resource, safe(row.name)
-            asked = questions(SPECS[self.kind], without=("limits", "secret"))
+            asked = questions(SPECS[self.tab], without=("limits", "secret"))
             if not asked:
                 self.notify("A user has nothing but caps: press c.")
                 return
@@ -277,7 +253,7 @@ class KeysSection(Section):
         elif on:
             some = ", ".join(safe(key.name) for key in on[:8]) + (" …" if len(on) > 8 else "")
             says = f"Until they are enabled again, requests of {keys(len(on))} are refused: {some}"
-            ask = Confirm(f"disable every key of {ONE[self.kind]} {name}?", says, do="Disable")
+            ask = Confirm(f"disable every key of {ONE[self.tab]} {name}?", says, do="Disable")
             if await self.app.push_screen_wait(ask):
                 await self._set(on, enable=False, what=f"{keys(len(on))} of {name}")
         else:
@@ -320,14 +296,14 @@ class KeysSection(Section):
         if row is None:
             return
         says = "This cannot be undone. Its rows in the ledger stay."
-        title = f"delete {ONE[self.kind]} {safe(row.name)}?"
+        title = f"delete {ONE[self.tab]} {safe(row.name)}?"
         if not await self.app.push_screen_wait(Confirm(title, says, do="Delete", type_name=safe(row.name))):
             return
         admin = self.paig.admin
         if isinstance(row.resource, Key):
             done = admin.keys.delete(row.resource.id)
         else:
-            delete = admin.projects.delete if self.kind == "projects" else admin.users.delete
+            delete = admin.projects.delete if self.tab == "projects" else admin.users.delete
             done = delete(row.resource.id)
         await self.paig.changing(done, f"{safe(row.name)} is deleted.")
 

@@ -12,6 +12,7 @@ from textual.content import Content
 
 from paig_client.api.limits import WINDOWS
 from paig_client.api.resources import AboutLimit, LimitRaise, LimitStatus, NamedLimit
+from paig_client.api.windows import member_words
 from paig_tui.data.state import AppState, used
 from paig_tui.text import (
     MUTED,
@@ -30,7 +31,6 @@ from paig_tui.text import (
 from paig_tui.widgets.table import Column
 
 LimitTab = Literal["limits", "named", "raises"]
-TABS: tuple[LimitTab, ...] = ("limits", "named", "raises")
 ALIGNED = 116
 """The table's width from which amounts have room for every decimal place."""
 
@@ -114,7 +114,7 @@ def owner(one: LimitStatus | AboutLimit) -> str:
     """The owner of a limit, in words."""
     if one.owner_kind == "organisation":
         return "the whole gateway"
-    member = "" if one.member is None else f" ({one.member or 'none'})"
+    member = "" if one.member is None else f" ({member_words(one.member)})"
     return f"{one.owner_kind} {one.owner}{member}"
 
 

@@ -15,7 +15,6 @@ from paig_client.api.specs import NamedLimitSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.screens.limits.rows import (
     COLUMNS,
-    TABS,
     LimitTab,
     LimitTableRow,
     NamedLimitTableRow,
@@ -28,9 +27,9 @@ from paig_tui.screens.limits.rows import (
     raise_rows,
     window,
 )
-from paig_tui.screens.section import Section
-from paig_tui.text import NOT_YET, WARN, safe
-from paig_tui.widgets.chrome import Frame, Panel, tabs
+from paig_tui.screens.tabbed import TabbedSection
+from paig_tui.text import safe
+from paig_tui.widgets.chrome import Frame, Panel
 from paig_tui.widgets.table import Table
 
 ROWS = {"limits": limit_rows, "named": named_rows, "raises": raise_rows}
@@ -39,15 +38,15 @@ EMPTY = {
     "named": "No named limit. n makes one, such as 5 dollars a day for each customer's tag.",
     "raises": "No limit is raised. m raises one for a while.",
 }
-TITLES = {"limits": "every limit", "named": "named", "raises": "raises"}
 
 
-class LimitsSection(Section):
+class LimitsSection(TabbedSection[LimitTab]):
     """The section Limits."""
 
     NAME = "limits"
     TITLE_SHOWN = "Limits"
     CSS_PATH = "screen.tcss"
+    TABS: Mapping[LimitTab, str] = {"limits": "every limit", "named": "named", "raises": "raises"}
     CHANGING: ClassVar[Mapping[str, Permission]] = {
         **dict.fromkeys(("new", "edit", "delete", "raise", "end_raise"), "limits:write"),
         "gateway": "organisation:write",
@@ -60,13 +59,9 @@ class LimitsSection(Section):
         Binding("D,delete", "delete", "Delete the named limit"),
         Binding("w", "gateway", "Caps and settings of the whole gateway"),
         Binding("a", "asks", "Requests for more: approve or decline"),
-        Binding("right", "kind(1)", "Every limit, named limits, raises"),
-        Binding("left", "kind(-1)", "Raises, named limits, every limit"),
+        Binding("right", "tab(1)", "Every limit, named limits, raises"),
+        Binding("left", "tab(-1)", "Raises, named limits, every limit"),
     ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kind: LimitTab = "limits"
 
     def body(self) -> Iterable[Widget]:
         """A table, and where there is room what is known of a row."""
@@ -78,26 +73,15 @@ class LimitsSection(Section):
     def table(self) -> Table[Any]:
         return self.query_one("#rows", Table)
 
-    def stamp(self) -> object:
-        """Draw again after a poll, not after each request."""
-        return self.state.fetches, self.kind
-
     def show(self) -> None:
         table = self.table
-        table.columns = COLUMNS[self.kind]
-        table.empty = self.nothing(self.kind, EMPTY[self.kind])
-        every: Sequence[Any] | None = ROWS[self.kind](self.state)
+        table.columns = COLUMNS[self.tab]
+        table.empty = self.nothing(self.tab, EMPTY[self.tab])
+        every: Sequence[Any] | None = ROWS[self.tab](self.state)
         table.show([row for row in every or () if self.matches(*_words(row))])
         frame = self.query_one("#frame", Frame)
-        words = []
-        for kind in TABS:
-            found = getattr(self.state, kind)
-            count = NOT_YET if found is None else f"{len(found):,}"
-            words.append((f"{TITLES[kind]} {count}", kind == self.kind, f"screen.show_kind('{kind}')"))
-        waiting = len(self.state.asks or ())
-        asks = (f" · a {waiting} ask{'s' if waiting == 1 else ''} for more", f"bold {WARN}") if waiting else ""
-        frame.border_title = Content.assemble(tabs(words), asks, self.filter_note)
-        own = {"limits": ("m raise",), "named": ("e edit", "D delete"), "raises": ("x end",)}[self.kind]
+        frame.border_title = Content.assemble(self.tabs_title(), self.asks_note(), self.filter_note)
+        own = {"limits": ("m raise",), "named": ("e edit", "D delete"), "raises": ("x end",)}[self.tab]
         frame.show_keys(self.hints("n new", *own, "w gateway", "a asks", "→ kind", "/ filter"))
         self._about()
 
@@ -111,19 +95,6 @@ class LimitsSection(Section):
             name = f"{window(row.one)} of {owner(row.one)}"
         panel.title(f"about {safe(name)}" if name else "about")
         panel.paint(lambda *_: about(row))
-
-    def action_kind(self, step: int) -> None:
-        self.action_show_kind(TABS[(TABS.index(self.kind) + step) % len(TABS)])
-
-    def action_show_kind(self, kind: LimitTab) -> None:
-        self.kind = kind
-        self.table.set_reactive(Table.cursor, 0)
-        self.redraw(force=True)
-
-    def action_asks(self) -> None:
-        from paig_tui.screens.keys.asks import LimitRequests
-
-        self.app.push_screen(LimitRequests())
 
     @on(Table.Chosen, "#rows")
     async def _chosen(self) -> None:
@@ -143,7 +114,7 @@ class LimitsSection(Section):
         form = Form("new named limit", asked, self.state, create, name="such as gpt-per-customer")
         if (made := await self.app.push_screen_wait(form)) is not None:
             self.paig.changed(f"Created the limit {safe(made.name)}.")
-            self.action_show_kind("named")
+            self.action_show_tab("named")
 
     @property
     def _named(self) -> NamedLimit | None:

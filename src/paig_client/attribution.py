@@ -223,12 +223,10 @@ class HttpRequest(Protocol):
     @property
     def url(self) -> _Url:
         """Where it goes."""
-        ...
 
     @property
     def headers(self) -> _MutableHeaders:
         """What it carries."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,6 @@ class Run(Protocol):
     @property
     def run_id(self) -> str:
         """The run's id."""
-        ...
 
 
 _open: ContextVar[tuple[list[Noted], ...]] = ContextVar("paig_spending", default=())
@@ -381,12 +380,10 @@ class HttpResponse(Protocol):
     @property
     def request(self) -> HttpRequest:
         """What it answers."""
-        ...
 
     @property
     def headers(self) -> Mapping[str, str]:
         """What it carries."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

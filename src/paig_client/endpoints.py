@@ -91,7 +91,6 @@ class SyncSide(Protocol):
 
     def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
-        ...
 
 
 class AsyncSide(Protocol):
@@ -99,7 +98,6 @@ class AsyncSide(Protocol):
 
     async def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
-        ...
 
 
 class endpoint(Generic[P, T]):

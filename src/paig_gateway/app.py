@@ -283,7 +283,6 @@ class Gateway:
         self.store.engine.dispose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif self._parts is None:

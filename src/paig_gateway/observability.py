@@ -183,7 +183,6 @@ class Telemetry:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start the background tasks."""
         work: list[Callable[[], Coroutine[None, None, None]]] = []
         if self.metrics is not None:
             work.append(self.metrics.share)

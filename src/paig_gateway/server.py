@@ -430,7 +430,6 @@ def _origin(server: ServerSpec, certificate: Certificate | None) -> str:
 
 
 def _admin_origin(server: ServerSpec, certificate: Certificate | None) -> str:
-    """Where the admin API listens."""
     if not server.apart:
         return _origin(server, certificate)
     return _origin(server.model_copy(update={"host": server.admin_host, "port": server.admin_port}), certificate)

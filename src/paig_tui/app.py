@@ -129,14 +129,12 @@ class PaigApp(App[None]):
 
     @property
     def admin(self) -> AsyncAdminClient:
-        """The gateway's admin client."""
         if self.admin_client is None:
             raise AdminError("There is no connection to a gateway.")
         return self.admin_client
 
     @property
     def root(self) -> str:
-        """The gateway's root address."""
         return self.admin_client.url if self.admin_client else ""
 
     @property
@@ -149,7 +147,6 @@ class PaigApp(App[None]):
         return " · ".join(filter(None, (name, looks)))
 
     def on_mount(self) -> None:
-        """Start fetching and drawing."""
         self.switch_mode("dashboard")
         if self.feed is not None:
             self.ask()
@@ -229,7 +226,6 @@ class PaigApp(App[None]):
         return await super().run_action(action, default_namespace, namespaces)
 
     def action_retry(self) -> None:
-        """Fetch now."""
         if self.feed is not None:
             self.feed.again()
 
@@ -286,7 +282,6 @@ class PaigApp(App[None]):
 
     @property
     def undo_label(self) -> str | None:
-        """The change that undo would undo."""
         return self._undo[-1].label if self._undo else None
 
     @work(exclusive=True, group="change", exit_on_error=False)

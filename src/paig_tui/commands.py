@@ -177,7 +177,6 @@ class PaletteProvider(Provider):
             yield DiscoveryHit(self._shown(command, shown), partial(run, cast("PaigApp", self.app), command), text=text)
 
     async def search(self, query: str) -> Hits:
-        """The commands and objects that match the query."""
         matcher, words = self.matcher(query), query.casefold().split()
         for command, text in self._all():
             if (score := matcher.match(f"{text} {command.key}")) > 0:

@@ -21,7 +21,6 @@ class PaigCommand(TyperCommand):
     """A command. Its switches show no type: they take no value."""
 
     def get_params(self, ctx: Any) -> Any:
-        """Its parameters."""
         return _without_types_of_switches(super().get_params(ctx))
 
 
@@ -29,7 +28,6 @@ class Group(TyperGroup):
     """A group of commands."""
 
     def get_params(self, ctx: Any) -> Any:
-        """Its parameters."""
         return _without_types_of_switches(super().get_params(ctx))
 
 
@@ -93,7 +91,6 @@ def lazily(module: str, attribute: str = "app") -> PaigTyper:
 
         @property
         def commands(self) -> Any:
-            """Its commands, by name."""
             if self.loaded is None:
                 app = getattr(import_module(f"paig_client.cli.{module}"), attribute)
                 group: Any = typer.main.get_group(app)

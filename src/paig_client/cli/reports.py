@@ -140,7 +140,6 @@ class Trend:
 
     @property
     def heading(self) -> str:
-        """What the column is called."""
         count = len(self._times)
         return f"{count} {self.unit}{'s' if count > 1 else ''}"
 
@@ -153,7 +152,6 @@ class Trend:
             of[time] = of.get(time, Decimal(0)) + item.cost
 
     def as_json(self, groups: Sequence[str]) -> dict[str, object]:
-        """The costs over time, by group."""
         items = [
             {
                 "group": dict(zip(groups, names, strict=True)),

@@ -79,11 +79,9 @@ class ObjectCommands:
     examples: Mapping[str, str]
 
     def collection(self, admin: AdminClient) -> Any:
-        """The admin client's collection."""
         return getattr(admin, self.many)
 
     def known(self, admin: AdminClient) -> Callable[[], list[str]]:
-        """The names to suggest from."""
         return lambda: [item.name for item in self.collection(admin).list()]
 
 

@@ -253,7 +253,6 @@ def _age(since: datetime) -> str:
 
 
 def _price_age(refreshed_at: datetime | None, installed_at: datetime | None) -> str:
-    """How old the price book is."""
     if refreshed_at is None:
         days = (datetime.now(UTC) - installed_at).days if installed_at else 0
         return f"installed {days} days ago" if days > 1 else "as installed"

@@ -66,7 +66,6 @@ class RefusalWatch:
     """Remembers, for the alerts, which limits refuse and which answers state implausibly much."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
         self._refusing: set[LimitName] = set()
         self._unpriced: set[ModelName] = set()
         self._excesses: dict[str, Excess] = {}

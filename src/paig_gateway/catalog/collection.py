@@ -30,7 +30,6 @@ class Collection(Generic[R, S, W]):
     """All objects of one kind. Each is addressed by its id or name; each change is one transaction."""
 
     def __init__(self, catalog: Transactions, type: ObjectType[R, S, W]) -> None:
-        """Bind a kind of object to a catalogue."""
         self._catalog = catalog
         self._type: ObjectType[R, S, W] = type
 
@@ -113,7 +112,6 @@ class KeyCollection:
     """All keys. Creating and rotating return the secret, once."""
 
     def __init__(self, catalog: Transactions) -> None:
-        """Bind to a catalogue."""
         self._catalog = catalog
         self._all = Collection(catalog, KEYS)
 
@@ -219,7 +217,6 @@ class OrganisationSettings:
     """The settings and limits of the whole gateway."""
 
     def __init__(self, catalog: Transactions) -> None:
-        """Bind to a catalogue."""
         self._catalog = catalog
 
     def get(self) -> OrganisationSpec:

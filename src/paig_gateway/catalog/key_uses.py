@@ -44,7 +44,6 @@ class KeyUses:
         self._fresh: dict[str, KeyUse] = {}
 
     def note(self, key_id: str, at: datetime, address: str | None) -> None:
-        """Note that a key was used."""
         self._fresh[key_id] = KeyUse(at, address)
 
     def latest(self, engine: Engine) -> Mapping[str, KeyUse]:

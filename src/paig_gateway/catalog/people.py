@@ -47,7 +47,6 @@ class People:
     """Logging in, renewing a personal key, and logging out. All methods block; call them in a thread."""
 
     def __init__(self, catalog: Transactions) -> None:
-        """Bind to a catalogue."""
         self._catalog = catalog
 
     def log_in(self, login: Login, *, browser: bool = False, token: bool = True) -> LoggedIn | None:

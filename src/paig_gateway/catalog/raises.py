@@ -67,7 +67,6 @@ class Raises:
     """Raises and requests for them. All methods block; call them in a thread."""
 
     def __init__(self, catalog: Transactions) -> None:
-        """Bind to a catalogue."""
         self._catalog = catalog
 
     def in_force(self) -> list[LimitRaise]:
@@ -273,7 +272,6 @@ def _described(session: Session, limit_id: str) -> dict[str, Any]:
 
 
 def _shown_member(session: Session, per: str | None, id: str) -> str:
-    """A member's name for people."""
     if per == "session":
         return id.partition(":")[2]
     table = _ROWS.get(per) if per is not None else None

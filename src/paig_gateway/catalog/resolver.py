@@ -83,7 +83,6 @@ class Resolver:
         self._asked = {place: asked for place, asked in self._asked.items() if place[:2] in there}
 
     def secrets(self) -> list[str]:
-        """Every secret in memory."""
         return [found for found in self._found.values() if isinstance(found, str)]
 
     def doubt(self, credential: str) -> None:

@@ -188,7 +188,6 @@ class Directory:
         return sorted(name for name in self.snapshot.routes if caller.may_use_route(name))
 
     def providers(self) -> Mapping[str, ActiveProvider]:
-        """The configured providers, by name."""
         return self.snapshot.providers
 
     def own_prices(self) -> tuple[PriceOverride, ...]:

@@ -29,7 +29,6 @@ class TokenCollection:
     """All admin tokens, those that logins made included."""
 
     def __init__(self, catalog: Transactions) -> None:
-        """Bind to a catalogue."""
         self._catalog = catalog
 
     def list(self, admin: str | None = None) -> Sequence[resources.Token]:

@@ -64,7 +64,6 @@ class PlanStep:
         return f"{SIGNS[self.action]} {self.kind} {self.name}"
 
     def item(self) -> dict[str, Any]:
-        """As the admin API shows it."""
         return {"action": self.action, "kind": self.kind, "name": self.name, "changes": dict(self.changes)}
 
 
@@ -125,7 +124,6 @@ class Plan:
         return found
 
     def items(self) -> list[dict[str, Any]]:
-        """As the admin API shows it."""
         return [change.item() for change in self.changes]
 
     def reverts(self, change: PlanStep) -> AuditEntry | None:
@@ -300,7 +298,6 @@ class _Comparison:
                 yield PlanStep("change", "key", name, change, _key_replacement(name, spec, value))
 
     def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlanStep]:
-        """The objects of one kind to delete."""
         for name, (row, before) in self.there(type).items():
             if name not in specs and not made_by_login(row):
                 yield PlanStep("delete", type.kind, name, _difference(before, None), _deletion(type, name))

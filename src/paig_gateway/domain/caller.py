@@ -65,7 +65,6 @@ class Caller:
         return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def may_use_route(self, route: str) -> bool:
-        """Whether the route of that name is open to the key."""
         return self.routes is None or route in self.routes
 
     def check_use(self, method: str, address: str | None) -> None:

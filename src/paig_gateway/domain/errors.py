@@ -43,7 +43,6 @@ class GatewayError(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status that belongs to the code."""
         return STATUS[self.code]
 
 

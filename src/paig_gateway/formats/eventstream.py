@@ -66,7 +66,6 @@ class EventStreamSplitter:
         return frames
 
     def rest(self) -> bytes:
-        """The bytes of a frame that is not complete."""
         return bytes(self._buffer)
 
     def give_up(self) -> bytes:

@@ -15,11 +15,9 @@ class Splitter(Protocol):
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take the next bytes; return the raw events they complete. Raises ValueError if they are not such a stream."""
-        ...
 
     def rest(self) -> bytes:
         """The bytes that are not part of a complete event."""
-        ...
 
     def give_up(self) -> bytes:
         """Release the beginning of an event that is too long to wait for; the rest becomes a separate event.
@@ -27,7 +25,6 @@ class Splitter(Protocol):
         Returns:
             The released bytes.
         """
-        ...
 
 
 FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], StreamEvent]]] = {

@@ -16,7 +16,6 @@ IMAGE_UNITS = ("images", "images_wide", "images_hd", "images_hd_wide", "images_5
 
 
 def _unit(size: str | None, quality: str | None) -> str:
-    """The unit that an image of that size and quality counts as."""
     found = f"images{'_hd' if quality == 'hd' else ''}{_SIZES.get(size or '', '')}"
     return found if found in IMAGE_UNITS else "images"
 

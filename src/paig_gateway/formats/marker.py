@@ -28,7 +28,6 @@ class Marker:
         self._groups = [(literal, tuple(found)) for literal, found in groups.items()]
 
     def search(self, data: bytes, start: int = 0) -> re.Match[bytes] | None:
-        """The first match from a place on, or None."""
         first: re.Match[bytes] | None = None
         for literal, patterns in self._groups:
             if data.find(literal, start) < 0:

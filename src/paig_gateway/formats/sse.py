@@ -55,7 +55,6 @@ class SseSplitter:
         return block
 
     def rest(self) -> bytes:
-        """The bytes of an event that is not complete."""
         return bytes(self._buffer)
 
     def give_up(self) -> bytes:

@@ -69,7 +69,6 @@ class LimitBalance:
         return format_usd(amount) if self.unit == "usd" else str(amount)
 
     def shown(self, spent_today: int | None, now: datetime) -> dict[str, Any]:
-        """As the admin API shows it."""
         return {
             "id": self.limit_id, "owner_kind": self.owner_kind, "owner": self.owner, "member": self.member,
             "unit": self.unit, "window": self.window, "amount": self.show(self.amount), "spent": self.show(self.spent),
@@ -202,7 +201,6 @@ def _raises(connection: Connection, now: datetime) -> dict[str, list[Raise]]:
 
 
 def _member(per: str | None, id: str, names: Mapping[str, Mapping[str, str]]) -> str:
-    """A member's name for people."""
     if per in ("key", "user", "project"):
         return names.get(per, {}).get(id, id)
     return id.partition(":")[2] if per == "session" else id

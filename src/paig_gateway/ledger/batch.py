@@ -226,7 +226,6 @@ class BatchExecutor:
             connection.close()
 
     def beat(self) -> None:
-        """Record that this node lives."""
         with writing(self.engine) as connection:
             nodes.beat(connection, self.node_id, self.process, nodes.now_ms(connection, self.clock))
 

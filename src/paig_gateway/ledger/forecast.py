@@ -24,7 +24,6 @@ class TodaysSpend:
     """The spend since midnight UTC by owner, in nanodollars."""
 
     def __init__(self, connection: Connection, now: datetime) -> None:
-        """Read it, in one query."""
         since = milliseconds(datetime.fromtimestamp(window_start("daily", now), UTC))
         groups = [ROLLUPS.c[name] for name in GROUPS]
         read = select(*groups, func.sum(ROLLUPS.c.cost).label("cost")).where(ROLLUPS.c.start >= since)

@@ -221,7 +221,6 @@ class PostgresConnection:
         return int(found[0]) if found else 0
 
     def write(self, batch: LedgerBatch) -> None:
-        """Write the changes, and commit."""
         with self._raw.pipeline():
             if batch.opened:
                 self._say(OPEN, _document(HOLDS_TABLE, HELD, batch.opened))
@@ -246,11 +245,9 @@ class PostgresConnection:
             self._say("COMMIT")
 
     def rollback(self) -> None:
-        """Release every lock."""
         self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the connection; an open transaction is undone."""
         self._raw.close()
 
     def _say(self, sql: str, *values: object) -> psycopg.Cursor[TupleRow]:

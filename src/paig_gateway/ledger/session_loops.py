@@ -94,7 +94,6 @@ class LoopLog(Generic[LoopT]):
         self._for_alerts: list[LoopT] = []
 
     def take(self) -> Sequence[LoopT]:
-        """The loops since the last call."""
         self._see()
         found, self._for_alerts = self._for_alerts, []
         return found

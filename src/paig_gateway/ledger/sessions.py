@@ -119,7 +119,6 @@ class _Agent:
     busy: float = 0.0
 
     def add(self, row: Mapping[Any, Any]) -> None:
-        """Add the sums of one of its models."""
         self.parent, self.name = row["agent_parent"] or self.parent, row["agent_name"] or self.name
         if row["model"] not in self.models:
             self.models.append(row["model"])

@@ -88,7 +88,6 @@ class SqliteConnection:
         self._raw.execute(f"PRAGMA busy_timeout={BUSY_MS}")
 
     def read(self, wanted: ReadSet) -> RowsRead | None:
-        """Take the write lock, and read."""
         self._raw.execute("BEGIN IMMEDIATE")
         schema, known = self._raw.execute(BEGUN, (wanted.node_id,)).fetchone()
         check_schema((schema,))
@@ -108,7 +107,6 @@ class SqliteConnection:
         return RowsRead(holds, rows, counters, runs, limits, registered)
 
     def write(self, batch: LedgerBatch) -> None:
-        """Write the changes, and commit."""
         many = self._raw.executemany
         if batch.opened:
             many(OPEN, batch.opened)
@@ -134,12 +132,10 @@ class SqliteConnection:
         self._raw.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Release the write lock."""
         if self._raw.in_transaction:
             self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the connection; an open transaction is undone."""
         self._raw.close()
 
     def _count_members(self, limit_id: str, start: int, most: int) -> int:

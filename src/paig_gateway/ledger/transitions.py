@@ -179,7 +179,6 @@ class Refusal:
     crowded: bool = False
 
     def error(self, now: datetime) -> GatewayError:
-        """The message for the client."""
         if self.crowded:
             return too_many_members(self.limit)
         return LimitRefused(
@@ -536,7 +535,6 @@ class LedgerBatch:
         )
 
     def _close(self, id: str) -> Hold | None:
-        """Remove a hold from the table."""
         hold = self.holds.pop(id, None)
         if hold is not None:
             self.closed.append(id)
@@ -699,7 +697,6 @@ def _counts(usage: Usage) -> Sequence[int]:
 
 
 def _stored(usage: Usage) -> Usage:
-    """The counts as they are stored."""
     for count in usage.values():
         if type(count) is not int or not 0 <= count <= MAX_COUNT:
             return {name: _tally(usage, name) for name in usage}

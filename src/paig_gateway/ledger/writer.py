@@ -150,12 +150,10 @@ class Writer(threading.Thread):
         self._rebinds.append((time.monotonic() + REBIND_SECONDS, row, self._executor.clock()))
 
     def start(self) -> None:
-        """Begin to work."""
         self.running = True
         super().start()
 
     def run(self) -> None:
-        """Work until ended."""
         try:
             self._work()
         finally:

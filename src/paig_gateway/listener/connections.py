@@ -98,7 +98,6 @@ class Connections:
             self._in_head[connection] = now + self.bounds.header_seconds
 
     def head_ends(self, connection: TrackedConnection) -> None:
-        """The head of a request is complete."""
         self._new.pop(connection, None)
         self._idle.pop(connection, None)
         self._in_head.pop(connection, None)
@@ -114,7 +113,6 @@ class Connections:
         self._in_body.discard(connection)
 
     def waits_for_request(self, connection: TrackedConnection, now: float) -> None:
-        """All requests of a connection are answered."""
         self._in_body.discard(connection)
         if connection not in self._in_head:
             self._idle[connection] = now + self.bounds.keep_alive_seconds

@@ -136,7 +136,6 @@ class Cycle:
     # The connection's side
 
     def feed(self, data: bytes) -> None:
-        """A piece of the body arrived."""
         self._chunks.append(data)
         self._buffered += len(data)
         if self._buffered > HIGH_WATER_LIMIT:
@@ -144,7 +143,6 @@ class Cycle:
         self._event.set()
 
     def feed_end(self) -> None:
-        """The body is complete."""
         self.more_body = False
         self._event.set()
 
@@ -196,7 +194,6 @@ class Cycle:
             self._connection.close()
 
     async def receive(self) -> AsgiMessage:
-        """The next ASGI message of the request."""
         if self.more_body and not self.gone and not self.complete:
             if self._expects_continue:
                 self._expects_continue = False
@@ -214,7 +211,6 @@ class Cycle:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: AsgiMessage) -> None:
-        """Take an ASGI message of the answer."""
         flow = self._connection.flow
         if flow.write_paused and not self.gone:
             await flow.drain()

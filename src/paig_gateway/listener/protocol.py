@@ -70,7 +70,6 @@ class HttpProtocol(HttpToolsProtocol):
     # The transport's side
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client connected."""
         super().connection_made(transport)
         if not self.table.opened(self, len(self.connections), self.loop):
             self.drop()
@@ -159,7 +158,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._field_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request target."""
         self.url += url
         if len(self.url) > self.bounds.target_bytes and self._refusal is None:
             self.url = b""

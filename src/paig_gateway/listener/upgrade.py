@@ -56,5 +56,4 @@ class Upgrade:
         protocol.connection_made(self.transport)
 
     def drop(self, protocol: asyncio.Protocol) -> None:
-        """The connection is closed."""
         self._connections.discard(protocol)

@@ -258,7 +258,6 @@ class KnownShapes:
         return len(self._plans)
 
     def is_known(self, shape: Shape) -> bool:
-        """Whether an answer of that shape was read before."""
         return shape in self._plans
 
 

@@ -161,7 +161,6 @@ class PriceSources:
         return next((found.price for found in self._in_force[key] if found.price and found.holds(at)), None)
 
     def own_rate(self, provider: str, model: str, unit: str, at: datetime) -> Decimal | None:
-        """The operator's price of one unit, or None."""
         self.own_price(provider, model, at)  # updates the prices that are in force
         found = self._in_force.get((provider, model), ())
         return next((price.each[unit] for price in found if unit in price.each and price.holds(at)), None)

@@ -110,7 +110,6 @@ class Price:
         return ";".join([f"{self.provider_id}/{self.model_id}", *changed])
 
     def cost(self, usage: Usage, at: datetime, modifiers: Modifiers | None = None) -> int:
-        """The cost of `usage` in nanodollars; see `charge`."""
         return self.charge(usage, at, modifiers).cost
 
     def charge(
@@ -277,7 +276,6 @@ class Price:
 
     @property
     def is_own(self) -> bool:
-        """Whether the operator set it."""
         return self.provider_id == OWN
 
     def highest_tier(self, prices: ModelPrice) -> int:
@@ -333,7 +331,6 @@ class PriceBook:
         self._found: dict[tuple[str, str], Price | None] = {}
 
     def present(self) -> DataSnapshot:
-        """The present prices and matching rules."""
         return self._present()
 
     def find(self, provider_id: str, model: str) -> Price | None:

@@ -63,7 +63,6 @@ def _beta(headers: Headers) -> list[str]:
 
 
 def _segment(model: str) -> str:
-    """A model's name as a segment of a path."""
     if model.strip(".") == "":
         raise MalformedRequest(f"'{model}' is no model's name.")
     return quote(model, safe="")

@@ -50,7 +50,6 @@ class Admission:
 
     @property
     def queued(self) -> int:
-        """The number of requests that wait."""
         return len(self._queue)
 
     async def enter(self) -> None:
@@ -88,7 +87,6 @@ class Admission:
         self.running -= 1
 
     def body(self, key_id: str) -> BodyBytes:
-        """A counter for the body of a new request."""
         return BodyBytes(self, key_id)
 
     def take(self, key_id: str, count: int) -> None:

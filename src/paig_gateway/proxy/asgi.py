@@ -49,17 +49,13 @@ class ClientConnection:
         return self.cycle.gone
 
     def start(self, status: int, headers: Headers) -> None:
-        """Send the status line and headers."""
         self.cycle.start(status, [*headers, *self.sealed])
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
         self.cycle.write(data)
 
     def end(self) -> None:
-        """Send the end of the body."""
         self.cycle.end()
 
     def answer(self, status: int, headers: Headers, data: bytes) -> None:
-        """Send a whole answer."""
         self.cycle.answer(status, [*headers, *self.sealed], data)

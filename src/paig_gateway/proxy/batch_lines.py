@@ -93,12 +93,10 @@ class BatchLines:
         return list(found)
 
     def packed(self) -> bytes:
-        """Compress the lines for storage."""
         return zlib.compress(_encode(self.groups), 6)
 
     @staticmethod
     def unpacked(data: bytes) -> BatchLines:
-        """The reverse of `packed`."""
         return BatchLines(_decode(zlib.decompress(data, bufsize=1 << 16)))
 
     def of_batch(self, path_model: str | None) -> BatchLines:

@@ -248,7 +248,6 @@ class Look:
         return result
 
     def _line(self, name: str, known: tuple[LineGroup, int] | None, result: LineResult) -> BatchLine:
-        """Make a line's row from its result."""
         if result.body is not None:
             self._answers += 1
         group, tokens = known or self._guessed(result)

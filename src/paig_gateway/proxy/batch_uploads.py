@@ -112,7 +112,6 @@ class BatchUpload:
             self.readers.discard(self)
 
     async def _read(self, reader: LineReader) -> None:
-        """Read the waiting bytes."""
         while self._waiting and not self._dropped:
             data, self._waiting, self._size = b"".join(self._waiting), [], 0
             try:
@@ -123,6 +122,5 @@ class BatchUpload:
         self._reading = None
 
     def drop(self) -> None:
-        """Stop reading the file."""
         self._dropped, self._waiting, self._size, self._reader = True, [], 0, None
         self.readers.discard(self)

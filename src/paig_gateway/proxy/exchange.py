@@ -75,7 +75,6 @@ class Exchange:
 
     @property
     def operation(self) -> Operation | None:
-        """Its operation on a stored object."""
         return self.endpoint.operation(self.method)
 
     @property

@@ -114,7 +114,6 @@ class Failover:
         self._heads: dict[tuple[object, ...], tuple[ActiveProvider, RequestHead]] = {}
 
     def decisions(self, exchange: Exchange, order: list[Candidate], outcome: Outcome) -> Decisions:
-        """The decisions about the tries of a request."""
         return Decisions(exchange, exchange.stored, order, self._deadlines, self._health, outcome.leave_out)
 
     async def send(
@@ -184,7 +183,6 @@ class Failover:
     async def _try(
         self, exchange: Exchange, decisions: Decisions, candidate: Candidate, outcome: Outcome, *, last: bool
     ) -> tuple[ReadableResponse | None, bool, Result]:
-        """Send the request to one candidate; returns the result."""
         began = self._clock()
         outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
         attempt = outcome.begin(candidate, exchange, began)
@@ -337,7 +335,6 @@ class Failover:
                 return False  # It is relayed without this limit; a failure is raised then.
 
     def _asks_usage(self, candidate: Candidate) -> bool:
-        """Whether the gateway asks a provider for usage in streams."""
         wanted = candidate.provider.stream_usage
         asks = candidate.kind.asks_usage if wanted is None else wanted
         return asks and candidate.provider.name not in self._refuse_stream_options

@@ -126,7 +126,6 @@ class Loops:
             self._tell(watched, Loop("spending", key_id, key, session, watched.spent))
 
     def take(self) -> list[Loop]:
-        """The loops since the last call."""
         found, self._found = list(self._found.values()), {}
         return found
 

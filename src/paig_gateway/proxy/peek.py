@@ -105,11 +105,9 @@ class PeekableResponse:
         self._answer.pause()
 
     def resume(self) -> None:
-        """Let it go on."""
         self._answer.resume()
 
     async def aclose(self) -> None:
-        """Close the connection."""
         await self._answer.aclose()
 
 
@@ -251,13 +249,10 @@ class AdaptedResponse:
             raise UpstreamBroken("event stream cut short", sent=True)
 
     def pause(self) -> None:
-        """Make the provider wait."""
         self._answer.pause()
 
     def resume(self) -> None:
-        """Let it go on."""
         self._answer.resume()
 
     async def aclose(self) -> None:
-        """Close the connection."""
         await self._answer.aclose()

@@ -91,7 +91,6 @@ class Proxy:
         self.refused_rows = RefusedRows(self.ledger.note, self.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         started, now = self.clock(), self.now()
         request_id = new_request_id(now)
         present_request.set(request_id)

@@ -172,7 +172,6 @@ class StoredObjects:
         self._remember_session(id, exchange.caller.key_id)
 
     async def drop(self, candidate: Candidate, id: str) -> None:
-        """Remove a deleted object."""
         provider = candidate.provider.name
         self._known.pop((provider, id), None)
         self._sessions.pop(id, None)
@@ -342,7 +341,6 @@ class StoredObjects:
             self.keep([self._object(exchange, candidate, id)])
 
     async def deleted(self, exchange: Exchange, candidate: Candidate) -> None:
-        """Forget an object that was deleted at the provider."""
         named = exchange.fmt.stored(exchange.target.path)
         if named is None or not exchange.endpoint.path.rstrip("/*").endswith("{id}"):
             return
@@ -351,7 +349,6 @@ class StoredObjects:
             await self.drop(candidate, id)
 
     async def close(self) -> None:
-        """Wait until everything is stored."""
         self._closing.set()
         if self._keeping is not None:
             await self._keeping

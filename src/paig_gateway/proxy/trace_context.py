@@ -46,7 +46,6 @@ class Trace:
         return f"{(int(self.span_id, 16) + number) % 2**64 or 1:016x}"
 
     def headers(self, number: int) -> Headers:
-        """The trace headers for the provider, in a try."""
         parent = self.attempt(number) if self.spans else self.parent_id
         if not self.onward or parent is None:
             return []

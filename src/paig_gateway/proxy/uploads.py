@@ -80,7 +80,6 @@ class Upload:
 
     @property
     def length(self) -> bytes | None:
-        """Its announced length, or None."""
         announced = self.headers.get(b"content-length", b"")
         return announced if announced.isdigit() else None
 

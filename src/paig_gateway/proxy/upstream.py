@@ -375,7 +375,6 @@ class _Origin:
         self._sweep = loop.call_later(_KEEP_ALIVE, self._close_idle) if self._idle else None
 
     def _wake(self) -> None:
-        """Wake the first waiting task."""
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():

@@ -170,7 +170,6 @@ class Connection(asyncio.Protocol):
         self.fail((UpstreamUnreachable if self._in_head else UpstreamBroken)("connection closed", sent=True))
 
     def fail(self, error: UpstreamError) -> None:
-        """End the exchange with an error."""
         response, self._response = self._response, None
         self.abort()
         if response is not None:
@@ -217,7 +216,6 @@ class Connection(asyncio.Protocol):
             self.fail((UpstreamUnreachable if self._in_head else UpstreamBroken)(self._problem, sent=True))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the running request."""
         self._lost, self.open = True, False
         if self._timer is not None:
             self._timer.cancel()
@@ -296,7 +294,6 @@ class Connection(asyncio.Protocol):
             self._parts.append(data)
 
     def on_message_complete(self) -> None:
-        """Note the end."""
         if not self._in_head and not self._complete:
             self._complete, self._keep = True, self._parser.should_keep_alive()
 
@@ -319,7 +316,6 @@ def _parser(connection: Connection) -> httptools.HttpResponseParser:
 
 
 def _states_end(headers: Headers) -> bool:
-    """Whether headers determine where the body ends."""
     for name, value in headers:
         if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
             return True
@@ -406,7 +402,6 @@ class UpstreamResponse:
 
     @property
     def ended(self) -> bool:
-        """Whether the whole body was read."""
         return self._ended and not self._buffer
 
     async def chunks(self) -> AsyncIterator[bytes]:

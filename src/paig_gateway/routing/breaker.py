@@ -202,7 +202,6 @@ class Breaker:
         self._fail(number, now, reason)
 
     def broke_off(self, number: int, now: float, reason: str) -> None:
-        """An answer that began well broke off."""
         self._fail(number, now, reason)
 
     def credential_rejected(self, number: int, now: float, reason: str) -> None:
@@ -289,7 +288,6 @@ class Breaker:
         return good + failed >= rule.tries and failed >= rule.share * (good + failed + pending)
 
     def _turn(self, sign: BreakerEvent, now: float, reason: str = "") -> None:
-        """Apply an event by the table."""
         state = NEXT[self.state][sign]
         if sign == "provider_failure":
             self._passed = 0

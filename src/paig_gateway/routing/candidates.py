@@ -52,7 +52,6 @@ class Candidate:
 
     @property
     def provider(self) -> ActiveProvider:
-        """The member's provider."""
         return self.member.provider
 
 

@@ -80,7 +80,6 @@ class Try:
         return self._report("provider_failure", "upstream-timeout" if timeout else "upstream-unreachable", None)
 
     def credential_rejected(self, reason: str) -> None:
-        """The credential cannot be used."""
         self._report("credential_rejected", reason, None)
 
     def end(self) -> None:
@@ -198,7 +197,6 @@ class HealthTracker:
         return self._budget(route).take(self.clock())
 
     def refused_retries(self) -> dict[str, int]:
-        """Retries that were refused, by route."""
         return {route: budget.refused for route, budget in self._budgets.items()}
 
     def _budget(self, route: str) -> RetryBudget:

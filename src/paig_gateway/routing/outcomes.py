@@ -46,7 +46,6 @@ class Sums:
 
     @property
     def tries(self) -> int:
-        """All of them."""
         return self.ok + sum(self.failures.values())
 
     @property
@@ -103,7 +102,6 @@ class Outcomes:
         self.last_error_at = 0.0
 
     def ok(self, now: float, seconds: float) -> None:
-        """Count an answered try and its seconds."""
         slot = self._slot(now)
         slot.ok += 1
         step = step_of(seconds)
@@ -118,7 +116,6 @@ class Outcomes:
         self.last_error, self.last_error_at = reason, now
 
     def rate_limited(self, now: float, reason: str) -> None:
-        """Count a rate-limited try."""
         self.failure(now, reason, fails=False)
         self._slots[-1].rate_limited += 1
 
@@ -139,7 +136,6 @@ class Outcomes:
             self._forgotten = self._slots[-1].number
 
     def sums(self, now: float) -> Sums:
-        """The last five minutes."""
         oldest = int(now / SLOT_SECONDS) - SLOTS
         return Sums.of(
             Sums(slot.ok, slot.rate_limited, slot.failures, slot.times) for slot in self._slots if slot.number > oldest

@@ -75,7 +75,6 @@ class Bursts:
         self._bursts: dict[AttemptKey, Burst] = {}
 
     def get(self, place: AttemptKey) -> Burst | None:
-        """The burst there, if there was one."""
         return self._bursts.get(place)
 
     def add(self, place: AttemptKey) -> Burst:
@@ -114,7 +113,6 @@ class Attempts:
         return 0.0 if burst is None else max(0.0, burst.until - self._bursts.clock())
 
     def refused(self, kind: AttemptKind, address: str | None) -> None:
-        """Count an attempt that was refused."""
         place = kind, _group(address)
         self.totals[kind] += 1
         burst = self._bursts.add(place)

@@ -98,7 +98,6 @@ class Simulator:
         self._times.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
         if scope["type"] == "lifespan":
             while True:
                 message = await receive()

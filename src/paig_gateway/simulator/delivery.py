@@ -62,7 +62,6 @@ class ClientChannel:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def answer(self, answer: SimulatedAnswer) -> None:
-        """Send a whole answer."""
         await self.start(answer, len(answer.body))
         await self.write(answer.body, more=False)
 

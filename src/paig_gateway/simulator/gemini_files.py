@@ -36,7 +36,6 @@ class GeminiFiles(Kept[Upload]):
         super().__init__("You do not have permission to access the File {id} or it may not exist.", 403)
 
     def begin(self, request: SimulatedRequest) -> Upload:
-        """Begin an upload."""
         about = inner(msgspec.json.decode(request.raw or b"{}", type=dict[str, Any]), "file")
         id = about.get("name", "").rpartition("/")[2] or new_id("", 12)
         title = gemini.get(about, "displayName")

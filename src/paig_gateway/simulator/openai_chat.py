@@ -146,7 +146,6 @@ def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
 
 
 def _deltas(request: SimulatedRequest, reply: Reply) -> list[Document]:
-    """The deltas of one choice's stream."""
     first: Document = {"role": "assistant", "content": ""}
     if request.family in ("openai", "azure"):
         first["refusal"] = None

@@ -76,7 +76,6 @@ class SimulatedRequest:
             raise SimulatedRefusal(400, f"We could not parse the JSON body of your request: {problem}") from None
 
     def reply(self, prompt: Prompt) -> Reply:
-        """The model's reply to the prompt."""
         return self.llm.reply(prompt, self.faults, self.mount)
 
 

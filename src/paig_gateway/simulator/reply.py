@@ -186,7 +186,6 @@ class SimulatedModel:
         self._seen: set[int] = set()
 
     def forget(self) -> None:
-        """Empty the prompt caches."""
         self._seen.clear()
 
     def reply(self, prompt: Prompt, faults: Faults, account: str) -> Reply:

@@ -17,7 +17,6 @@ class ResponseStore:
         self._looks: dict[str, int] = {}
 
     def clear(self) -> None:
-        """Remove them all."""
         self._kept.clear()
         self._looks.clear()
 

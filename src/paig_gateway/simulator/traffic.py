@@ -60,7 +60,6 @@ class ReceivedLog:
         return list(self._kept)
 
     def clear(self) -> None:
-        """Remove them all."""
         self._kept.clear()
         self._bytes = 0
 
@@ -90,7 +89,6 @@ class Served:
     reasoning_tokens: int = 0
 
     def complete(self, tokens: TokenCounts) -> None:
-        """Count an answer that is sent whole."""
         self.completed += 1
         self._bill(tokens, 1, 1)
 

@@ -57,7 +57,6 @@ class Videos(Kept[Video]):
         super().__init__("Video with id '{id}' not found.")
 
     def make(self, request: SimulatedRequest, prefix: str, prompt: Prompt) -> Video:
-        """Begin a video."""
         looks = 10**9 if "[video:never]" in prompt.ask else 1
         id = new_id(prefix, 24)
         video = Video(id, prompt.model, prompt.ask, request.now, request.body, looks, prompt.samples)

@@ -99,7 +99,6 @@ class SsoSpec(Spec):
         return self
 
     def grants(self, groups: list[str]) -> list[GrantSpec]:
-        """What the members of these groups are granted."""
         found = [self.groups[group] for group in groups if group in self.groups]
         return [GrantSpec(role=grant) if isinstance(grant, str) else grant for grant in found]
 

@@ -36,7 +36,6 @@ class Lines(logging.Formatter):
     """One line for each record, of text or of JSON."""
 
     def __init__(self, redact: Callable[[str], str], *, as_json: bool) -> None:
-        """Write lines through that redactor."""
         super().__init__()
         self._redact = redact
         self._as_json = as_json
@@ -107,7 +106,6 @@ class LogWriter(threading.Thread):
         self._file = file
 
     def run(self) -> None:
-        """Write until the last."""
         while (record := self._lines.get()) is not None:
             try:
                 text = self._form.format(record)
@@ -155,7 +153,6 @@ class RequestLog:
     """An observer that logs a line for each request."""
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """Log why the gateway refused."""
         fields = {"code": error.code, "status": error.status}
         requests.info("refused: %s", error.message, extra={"fields": fields, "request_id": request_id})
 

@@ -38,11 +38,9 @@ class Observers:
         self._trace = trace
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
-        """The trace that a request belongs to."""
         return self._trace(caller, headers)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """Report an error of the gateway's own."""
         for observer in self._observers:
             try:
                 observer.refused(request_id, error)
@@ -50,7 +48,6 @@ class Observers:
                 self._failed(request_id)
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Report a request that is admitted."""
         for observer in self._observers:
             try:
                 observer.started(exchange, reservation)
@@ -58,7 +55,6 @@ class Observers:
                 self._failed(exchange.id)
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Report a finished request."""
         for observer in self._observers:
             try:
                 observer.finished(exchange, outcome, settlement)

@@ -151,7 +151,6 @@ class Window:
         del self._samples[:place]
 
     def since(self, edge: datetime) -> int:
-        """The number of requests since a moment."""
         return len(self._samples) - bisect_left(self._samples, edge, key=lambda entry: entry[0])
 
     def _count(self, sample: Sample, sign: int) -> None:
@@ -221,7 +220,6 @@ class Recent:
         return [*reversed(self._tail.values())]
 
     def knows(self, request_id: str) -> bool:
-        """Whether a request is counted or in the tail."""
         return request_id in self._samples or request_id in self._tail
 
     def forget(self, now: datetime) -> None:
@@ -242,7 +240,6 @@ class Recent:
         return [self.minutes.get(minute, Minute()) for minute in range(first, last + 1)]
 
     def figures(self, now: datetime) -> Figures:
-        """The figures of the last five minutes."""
         window = self.window
         window.forget(now - WINDOW)
         return Figures(
@@ -254,7 +251,6 @@ class Recent:
         )
 
     def provider_figures(self, now: datetime) -> dict[str, ProviderFigures]:
-        """The figures of the last five minutes by provider."""
         self.window.forget(now - WINDOW)
         return {
             name: ProviderFigures(

@@ -85,12 +85,10 @@ class AppState:
     """Incremented by every poll, but not by events: ten thousand keys are not drawn again for each request."""
 
     def changed(self, *, fetched: bool = False) -> None:
-        """Note a change."""
         self.version += 1
         self.fetches += fetched
 
     def heard(self) -> None:
-        """Note that the gateway answered."""
         self.link = ConnectionState("live", self.clock())
         self.changed()
 

@@ -139,7 +139,6 @@ class FieldRow(Vertical):
             self.call_after_refresh(self.scroll_visible, animate=False)
 
     def close(self) -> None:
-        """Hide the choices."""
         if (choices := self.choices) is not None:
             choices.highlighted = None
             choices.display = False
@@ -235,7 +234,6 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         yield "Esc cancel"
 
     def more(self) -> Iterable[Widget]:
-        """Widgets below the fields."""
         return ()
 
     def on_mount(self) -> None:
@@ -262,7 +260,6 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         return rows.get(name)
 
     def value(self, name: str) -> str:
-        """A field's input."""
         row = self.row(name)
         assert row is not None, name
         return row.input.value.strip()

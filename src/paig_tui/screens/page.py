@@ -31,7 +31,6 @@ class Framed(Screen[None]):
 
     @property
     def state(self) -> AppState:
-        """What was fetched."""
         return self.paig.state
 
     def body(self) -> Iterable[Widget]:
@@ -50,7 +49,6 @@ class Framed(Screen[None]):
         self.call_after_refresh(self.redraw, force=True)
 
     def on_screen_resume(self) -> None:
-        """Shown again."""
         self.call_after_refresh(self.redraw, force=True)
 
     def on_resize(self) -> None:

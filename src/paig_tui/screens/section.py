@@ -52,7 +52,6 @@ class Section(Framed):
             yield widget
 
     def redraw(self, *, force: bool = False) -> None:
-        """Draw what changed."""
         if not self.is_mounted or (not self.is_current and not force):
             return
         super().redraw(force=force)

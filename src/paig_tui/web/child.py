@@ -179,7 +179,6 @@ class Child:
         self._process._transport.close()  # type: ignore[attr-defined]  # the pipes, before the loop is
 
     def kill(self) -> None:
-        """Kill the child and its process group."""
         with contextlib.suppress(ProcessLookupError):
             if os.name == "posix":
                 os.killpg(self._process.pid, signal.SIGKILL)

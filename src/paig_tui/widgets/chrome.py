@@ -82,7 +82,6 @@ class Footer(Static):
     """
 
     def show(self, current: str, undo: str | None) -> None:
-        """Draw it again."""
         width = self.size.width or 80
         looks = (_words(current, undo, long, gap) for long, gap in ((True, " "), (True, ""), (False, "")))
         self.update(next((shown for shown in looks if shown.cell_length <= width), _words(current, undo, False, "")))
@@ -148,7 +147,6 @@ class Frame(Vertical):
         self._keys: Sequence[Content] = ()
 
     def show_keys(self, keys: Sequence[Content]) -> None:
-        """Name these keys below."""
         self._keys = keys
         self.on_resize()
 

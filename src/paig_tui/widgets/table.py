@@ -163,7 +163,6 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     @property
     def current(self) -> RowT | None:
-        """The row under the cursor."""
         return self.rows[self.cursor] if 0 <= self.cursor < len(self.rows) else None
 
     @property
@@ -178,7 +177,6 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
             self.cursor = place
 
     def watch_cursor(self) -> None:
-        """Keep the cursor in sight."""
         self.scroll_to_region(Region(0, self.cursor, 1, 2), animate=False, force=True)
         self.refresh()
         self.post_message(self.Moved(self))
@@ -277,7 +275,6 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     @property
     def room(self) -> int:
-        """The width that rows have."""
         return self.scrollable_content_region.width
 
     def _measure(self) -> None:

@@ -219,7 +219,6 @@ class LiveSession:
         return False
 
     def open(self) -> Iterable[Turn]:
-        """The turns that are not over."""
         return [turn for turn in (self._turn, self._late) if turn is not None]
 
     def _end(self, turn: Turn) -> TurnOver:
@@ -242,7 +241,6 @@ class LiveSession:
         self._held = (0, 0.0, 0, self._held[3])
 
     def _call(self) -> Call:
-        """The worst case of a turn."""
         self._held = (
             self._text + AHEAD_BYTES,
             self._seconds + AHEAD_SECONDS,

@@ -97,7 +97,6 @@ class Peer(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether messages can be sent."""
         return self.frames.state is State.OPEN and not self._lost
 
     def attach(self, link: PeerEvents) -> None:
@@ -115,7 +114,6 @@ class Peer(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
         self.frames.receive_data(data)
         self._deliver()
 
@@ -213,7 +211,6 @@ class Peer(asyncio.Protocol):
         self.flush()
 
     def control(self, frame: Frame) -> None:
-        """Send a ping or a pong."""
         if not self.open:
             return
         if frame.opcode is Opcode.PING:
@@ -236,7 +233,6 @@ class Peer(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, transport.abort)
 
     def abort(self) -> None:
-        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -126,7 +126,6 @@ class RealtimeSession:
 
     @property
     def ready(self) -> bool:
-        """Whether the model is known."""
         return bool(self.model)
 
     def has(self, id: str) -> bool:
@@ -229,7 +228,6 @@ class RealtimeSession:
     # The provider's messages
 
     def provider(self, message: bytes) -> list[Effect]:
-        """Take an event of the provider in."""
         top = reading.members(message)
         kind = reading.string(top.get("type")) or ""
         if kind.endswith(".delta"):
@@ -368,7 +366,6 @@ class RealtimeSession:
         return []
 
     def open(self) -> Iterable[Turn]:
-        """The turns that are not over."""
         seen = [*self._active.values(), *self._requested, *self._ended, *self._transcribing.values()]
         return dict.fromkeys([*seen, *([self._armed] if self._armed else [])])
 

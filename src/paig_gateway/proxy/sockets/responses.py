@@ -77,7 +77,6 @@ class ResponsesSession:
         return [turn]
 
     def provider(self, message: bytes) -> list[Effect]:
-        """Take an event of the provider in."""
         top = reading.members(message)
         kind = reading.string(top.get("type")) or ""
         lane = self._lane(reading.string(top.get("stream_id")))
@@ -105,7 +104,6 @@ class ResponsesSession:
         return False
 
     def open(self) -> Iterable[Turn]:
-        """The turns that are not over."""
         for lane in self._lanes.values():
             yield from lane.queued
             if lane.active is not None:

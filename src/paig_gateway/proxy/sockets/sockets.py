@@ -235,7 +235,6 @@ class Sockets:
         return caller
 
     def _order(self, api: Api, exchange: Exchange) -> list[Candidate]:
-        """The candidates, in the order in which to connect."""
         fmt, call, route = exchange.fmt, exchange.call, exchange.route
         members = tuple(member for member in route.members if member.provider.kind in api.kinds)
         if route.members and not members:

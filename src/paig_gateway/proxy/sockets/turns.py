@@ -74,12 +74,10 @@ class SocketSession(Protocol):
     @property
     def model(self) -> str:
         """The model of the session; empty until a message names it."""
-        ...
 
     @property
     def ready(self) -> bool:
         """Whether the client's messages may be read: false until the provider has said what must be known first."""
-        ...
 
     def client(self, message: bytes) -> list[Turn]:
         """Take a message of the client in.
@@ -90,19 +88,15 @@ class SocketSession(Protocol):
         Raises:
             MalformedRequest: The message's worst case is not known, so it must not pass.
         """
-        ...
 
     def provider(self, message: bytes) -> list[Effect]:
         """Take a message of the provider in; what follows is done in that order."""
-        ...
 
     def open(self) -> Iterable[Turn]:
         """The turns that are not over."""
-        ...
 
     def has(self, id: str) -> bool:
         """Whether an item of that id was made in this session, so that a message may name it."""
-        ...
 
 
 def check_inside(*objects: reading.Raw | None) -> None:

@@ -46,7 +46,6 @@ class Family:
 
     @property
     def scraped(self) -> bool:
-        """Whether `/metrics` shows it."""
         return "." not in self.name
 
     @property

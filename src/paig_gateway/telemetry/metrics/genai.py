@@ -27,7 +27,6 @@ class GenAi:
     """Adds up requests as a client of providers and as a server of its clients; see `families`."""
 
     def __init__(self, numbers: Numbers) -> None:
-        """Add to these numbers."""
         self._numbers = numbers
         self._models, self._answering = Names(MOST_MODELS), Names(MOST_MODELS)
         self._errors, self._addresses = Names(MOST_NAMES), Names(MOST_NAMES)

@@ -66,7 +66,6 @@ class Exposition:
         self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a scrape."""
         headers = dict(scope["headers"])
         status, kind, body = 200, "text/plain; charset=utf-8", b""
         if scope["method"] not in ("GET", "HEAD"):

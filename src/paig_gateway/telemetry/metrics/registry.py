@@ -35,12 +35,10 @@ class Numbers:
     buckets: Buckets = field(default_factory=dict)
 
     def add(self, name: str, labels: Labels = (), amount: float = 1) -> None:
-        """Raise a counter."""
         series = self.values.setdefault(name, {})
         series[labels] = series.get(labels, 0) + amount
 
     def observe(self, name: str, labels: Labels, value: float) -> None:
-        """Add a value to a histogram."""
         bounds = FAMILIES[name].buckets
         series = self.buckets.setdefault(name, {})
         counts = series.get(labels)
@@ -96,7 +94,6 @@ class Numbers:
                 sums[labels] = counts if present is None else [a + b for a, b in zip(present, counts, strict=True)]
 
     def plain(self) -> dict[str, object]:
-        """As JSON holds it."""
         return {
             "values": {
                 name: [[*labels, value] for labels, value in series.items()] for name, series in self.values.items()
@@ -108,7 +105,6 @@ class Numbers:
 
     @staticmethod
     def from_plain(plain: Mapping[str, Mapping[str, list[list[object]]]]) -> Numbers:
-        """What `plain` gave, read back."""
         values: Series = {}
         buckets: Buckets = {}
         for name, rows in plain["values"].items():

@@ -31,7 +31,6 @@ class Metrics:
     """Adds up requests; see `families` for what each number means."""
 
     def __init__(self, numbers: Numbers) -> None:
-        """Add to these numbers."""
         self._numbers = numbers
         self._models = Names(MOST_MODELS)
         self._routes, self._providers, self._projects = Names(MOST_NAMES), Names(MOST_NAMES), Names(MOST_NAMES)
@@ -40,7 +39,6 @@ class Metrics:
         """When the latest requests were counted, in milliseconds since the epoch, and their ids."""
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """Count an error of the gateway's own."""
         self._numbers.add("paig_refusals_total", (error.code,))
         if error.code in ("limit-exceeded", "limit-too-small", "rate-limited"):
             details = error.details
@@ -48,7 +46,6 @@ class Metrics:
             self._numbers.add("paig_limit_refusals_total", labels)
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Count what is in flight."""
         self._held[exchange.id] = reservation.ceiling
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
@@ -106,7 +103,6 @@ class Metrics:
             numbers.add("paig_project_cost_dollars_total", (project,), row.cost)
 
     def samples(self) -> list[Sample]:
-        """What is in flight now."""
         return [
             ("paig_requests_in_flight", (), len(self._held)),
             ("paig_reserved_dollars", (), sum(self._held.values())),

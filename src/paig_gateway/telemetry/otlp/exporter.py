@@ -143,7 +143,6 @@ class Destination(threading.Thread, Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many records wait."""
         return self._queue.qsize()
 
     def put(self, record: T) -> None:
@@ -157,7 +156,6 @@ class Destination(threading.Thread, Generic[T]):
                 log.warning("%s for '%s' are dropped, %d so far: it takes them too slowly", what, self.label, lost)
 
     def samples(self) -> list[Sample]:
-        """Counts of the records, as samples."""
         return [
             ("paig_telemetry_queue_depth", (self.label,), self.waiting),
             ("paig_telemetry_exported_total", (self.label,), self.exported),

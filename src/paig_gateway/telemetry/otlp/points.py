@@ -34,7 +34,6 @@ class Points:
         self._began = began
 
     def __call__(self, readings: Sequence[MetricsReading]) -> bytes:
-        """An export of these readings."""
         export = ExportMetricsServiceRequest()
         ours = export.resource_metrics.add(resource=self._resource, schema_url=SCHEMA_URL)
         metrics = ours.scope_metrics.add(scope=self._scope, schema_url=SCHEMA_URL).metrics

@@ -79,7 +79,6 @@ class OverHttp:
     """OTLP over HTTP, as protobuf."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        """Send to this address with those headers."""
         self._url = url
         self._headers = {
             **headers,

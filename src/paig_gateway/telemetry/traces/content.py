@@ -56,7 +56,6 @@ def _cleaned(value: object, clean: Callable[[str], str]) -> object:
 
 
 def _request_messages(body: Json) -> Iterator[dict[str, object]]:
-    """The messages of a request of any format."""
     for name in ("messages", "contents", "input", "prompt"):
         listed = body.get(name)
         if isinstance(listed, str):

@@ -66,7 +66,6 @@ class Traces:
         self._own: dict[str, Destination[Record]] = {}  # by the project's id
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
-        """The trace that a request belongs to."""
         settings = self._settings
         spans = self._all is not None or self._set_by(caller).export is not None
         found = trace_context.read(headers, onward=settings.propagate, spans=spans)
@@ -98,15 +97,12 @@ class Traces:
             _put(self._all, full if settings.content or own.export is None else record, record)
 
     def samples(self) -> Iterable[Sample]:
-        """Counts of the records, by destination."""
         return [sample for destination in self.destinations() for sample in destination.samples()]
 
     def secrets(self) -> list[str]:
-        """Credentials of the destinations."""
         return [secret for destination in self.destinations() for secret in destination.secrets]
 
     def destinations(self) -> list[Destination[Record]]:
-        """The destinations that export now."""
         return [*([self._all] if self._all else []), *self._own.values()]
 
     def close(self) -> None:

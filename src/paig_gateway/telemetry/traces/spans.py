@@ -43,7 +43,6 @@ class Spans:
         self._scope = common.scope(version)
 
     def __call__(self, records: Iterable[Record]) -> bytes:
-        """An export of these requests."""
         export = ExportTraceServiceRequest()
         ours = export.resource_spans.add(resource=self._resource, schema_url=SCHEMA_URL)
         spans = ours.scope_spans.add(scope=self._scope, schema_url=SCHEMA_URL).spans

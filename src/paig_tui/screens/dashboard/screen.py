@@ -121,7 +121,6 @@ class DashboardSection(Section):
         self.redraw(force=True)
 
     def action_guide_next(self) -> None:
-        """Go to the section of the guide's next step."""
         from paig_tui.screens.dashboard.guide import next_section
 
         if (section := next_section(self.state)) is not None:

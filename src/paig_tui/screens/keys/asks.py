@@ -51,7 +51,6 @@ class LimitRequests(Page):
         return self.query_one(Table)
 
     def body(self) -> Iterable[Widget]:
-        """A framed table."""
         with Frame(id="found"):
             yield Table(COLUMNS, lambda one: one.id, empty="Loading …", id="requests")
         yield Panel("why", id="why")
@@ -98,7 +97,6 @@ class LimitRequests(Page):
 
     @work(exclusive=True, group="answer", exit_on_error=False)
     async def answer(self, *, approve: bool) -> None:
-        """Answer the one under the cursor."""
         one, admin = self.table.current, self.paig.admin
         if (refusal := self.lacking("limits:write")) is not None:
             self.notify(refusal, title="Not done", severity="warning")

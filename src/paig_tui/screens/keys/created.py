@@ -53,7 +53,6 @@ class KeyCreated(ModalScreen[None]):
         self._asked = False
 
     def compose(self) -> ComposeResult:
-        """What can be done with it."""
         with Vertical(id="box") as box:
             box.border_title = Content(f"key {self.word}: {safe(self.key_name)}")
             box.border_subtitle = joined(hints(self.BINDINGS, "Esc close, asks first"))
@@ -91,7 +90,6 @@ class KeyCreated(ModalScreen[None]):
         )
 
     def action_copy(self) -> None:
-        """Into the clipboard."""
         self.say(copy(self.app, self._secret))
 
     def action_env(self) -> None:
@@ -103,7 +101,6 @@ class KeyCreated(ModalScreen[None]):
         self.say(copy(self.app, line(self.root, self.providers)) + ": a curl line for after the export lines")
 
     def action_reveal(self) -> None:
-        """Show it, or mask it."""
         self._revealed = not self._revealed
         self._draw()
 

@@ -74,7 +74,6 @@ class KeyTableRow:
 
     @property
     def fullest(self) -> float:
-        """The used share of its fullest cap."""
         return max((used(limit) for limit in self.caps.values()), default=-1.0)
 
 

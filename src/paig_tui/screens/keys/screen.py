@@ -112,7 +112,6 @@ class KeysSection(TabbedSection[Tab]):
         panel.paint(lambda *_: about(row, self.state.as_of) if row else Content(""))
 
     def action_requests(self) -> None:
-        """The requests of the row under the cursor."""
         from paig_tui.screens.requests.list import Requests
 
         if (row := self.table.current) is not None:
@@ -162,7 +161,6 @@ class KeysSection(TabbedSection[Tab]):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_caps(self) -> None:
-        """Edit the caps; can be undone."""
         from paig_tui.screens.forms import questions
         from paig_tui.screens.limits.forms import cap_notes
 
@@ -289,7 +287,6 @@ class KeysSection(TabbedSection[Tab]):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:
-        """Delete, after its name was typed."""
         from paig_tui.screens.dialog import Confirm
 
         row = self.table.current

@@ -71,7 +71,6 @@ class NamedLimitTableRow:
 
     @property
     def fullest(self) -> float:
-        """The used share of its fullest counter."""
         return max((used(one) for one in self.counters), default=0.0)
 
 

@@ -102,7 +102,6 @@ class LimitsSection(TabbedSection[LimitTab]):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:
-        """Make a named limit."""
         from paig_tui.screens.forms import Form, checked, questions
 
         limits = self.paig.admin.named_limits
@@ -166,7 +165,6 @@ class LimitsSection(TabbedSection[LimitTab]):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_end_raise(self) -> None:
-        """End the raise under the cursor."""
         if isinstance(row := self.table.current, RaiseTableRow):
             message = f"The {window(row.one)} limit of {safe(owner(row.one))} is what it was."
             await self.paig.changing(self.paig.admin.end_raise(row.one.id), message)
@@ -192,7 +190,6 @@ class LimitsSection(TabbedSection[LimitTab]):
 
 
 def _words(row: LimitTableRow | NamedLimitTableRow | RaiseTableRow) -> tuple[object, ...]:
-    """The texts that the filter searches."""
     if isinstance(row, NamedLimitTableRow):
         return row.resource.name, matched(row.resource), row.resource.per
     about = row.limit if isinstance(row, LimitTableRow) else row.one

@@ -117,7 +117,6 @@ class LogSection(Section):
         self.problem = ""
 
     def body(self) -> Iterable[Widget]:
-        """A table over a panel."""
         with Frame(id="frame"):
             yield Table(AUDIT, lambda row: row.id, id="rows")
         yield Panel("about", id="about", classes="data")

@@ -116,7 +116,6 @@ class ProvidersSection(Section):
     ]
 
     def body(self) -> Iterable[Widget]:
-        """A table over a panel."""
         with Frame(id="frame"):
             yield Table(COLUMNS, lambda row: row.provider.name, id="rows")
         yield Panel("about", id="about", classes="data")
@@ -242,7 +241,6 @@ class ProvidersSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_test(self) -> None:
-        """Let the gateway test the provider."""
         row = self.table.current
         if row is None:
             return

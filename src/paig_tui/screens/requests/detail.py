@@ -51,7 +51,6 @@ class RequestDetail(ModalScreen[None]):
         text.update(described(self.row, (text.content_size.width or 60) - 2, self.link))
 
     def action_copy_id(self) -> None:
-        """The id into the clipboard."""
         self._copy(self.row.id)
 
     def action_copy_trace(self) -> None:

@@ -54,12 +54,10 @@ class Requests(Page):
         self.cursor: str | None = None
 
     def body(self) -> Iterable[Widget]:
-        """A framed table."""
         with Frame(id="found"):
             yield Table(REQUESTS, lambda row: row.id, empty="Loading …", id="rows")
 
     def on_mount(self) -> None:
-        """The first page."""
         super().on_mount()
         self._title()
         self.query_one(Table).focus()
@@ -67,7 +65,6 @@ class Requests(Page):
 
     @work(exclusive=True, exit_on_error=False)
     async def load(self) -> None:
-        """One page more."""
         table = self.query_one(Table)
         try:
             page = await self.paig.admin.requests(**self.which, limit=PAGE, cursor=self.cursor, sort=table.sort_field)

@@ -114,13 +114,11 @@ class RoutesSection(Section):
 
     @property
     def route(self) -> Route | None:
-        """The route under the cursor."""
         found: Route | None = self.query_one("#routes", Table).current
         return found
 
     @property
     def row(self) -> MemberTableRow | None:
-        """The member under the cursor."""
         found: MemberTableRow | None = self.query_one("#members", Table).current
         return found
 

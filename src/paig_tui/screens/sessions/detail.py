@@ -115,7 +115,6 @@ class SessionDetail(Page):
         self.tree_shown: SessionTree | None = None
 
     def body(self) -> Iterable[Widget]:
-        """What is known of it in words, and the tree."""
         yield Panel("session", id="facts", classes="data")
         with Frame(id="found"):
             yield Table(COLUMNS, lambda row: row.agent.id or "main", empty="Loading …", id="agents")
@@ -128,7 +127,6 @@ class SessionDetail(Page):
 
     @work(exclusive=True, exit_on_error=False)
     async def load(self) -> None:
-        """Ask for the session, and show it."""
         table = self.query_one(Table)
         try:
             found = await self.paig.admin.session(self.session, key=self.of_key)
@@ -175,7 +173,6 @@ class SessionDetail(Page):
         self.app.push_screen(Requests(f"session {self.session}", which, where={"session": self.session}))
 
     def action_copy_id(self) -> None:
-        """The id into the clipboard."""
         from paig_tui.clipboard import copy
 
         self.notify(copy(self.app, self.session))

@@ -84,7 +84,6 @@ class SessionsSection(Section):
         self.redraw(force=True)
 
     def show(self) -> None:
-        """Fill the table."""
         table, found = self.table, self.state.sessions
         empty = "No session. Coding agents name theirs by themselves; paig_client.session() names one."
         table.empty = f"✕ {safe(self.problem)}" if self.problem and found is None else self.nothing("sessions", empty)
@@ -112,13 +111,11 @@ class SessionsSection(Section):
 
     @property
     def current(self) -> Session | None:
-        """The session under the cursor."""
         row = self.table.current
         return None if row is None else row.session
 
     @on(Table.Chosen, "#rows")
     def action_open(self) -> None:
-        """The tree of its agents."""
         from paig_tui.screens.sessions.detail import SessionDetail
 
         if (one := self.current) is not None:
@@ -144,7 +141,6 @@ class SessionsSection(Section):
         self.redraw(force=True)
 
     def action_copy_id(self) -> None:
-        """The id into the clipboard."""
         from paig_tui.clipboard import copy
 
         if (one := self.current) is not None:

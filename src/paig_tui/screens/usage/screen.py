@@ -183,7 +183,6 @@ class UsageSection(Section):
 
     @on(Table.Chosen, "#groups")
     def action_drill(self) -> None:
-        """The requests of the row."""
         from paig_tui.screens.requests.list import Requests
         from paig_tui.screens.sessions.detail import SessionDetail
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +17,14 @@ from pathlib import Path
 
 from paig_client.addresses import PROXY, root
 from paig_client.environment import codex_provider
+from paig_client.settings_text import Wanted, set_dotenv, set_json, set_toml
 
 Edit = Callable[[str, str, str], str]
 """`(text, base, key) -> text`: the file's text with the gateway in it; `base` is the gateway's `…/proxy`."""
+
+
+PRIVATE = 0o600
+"""The permissions of a file that holds the key: its owner alone can read it."""
 
 
 class SetupError(Exception):
@@ -28,10 +33,25 @@ class SetupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The files of one client, by path below the person's own folder, and how each is edited."""
+    """The files of one client.
+
+    Attributes:
+        title: The client's name.
+        files: How each is edited, by path below the person's own folder.
+        moved: A variable that names another folder, and the folder that it stands for.
+    """
 
     title: str
     files: Mapping[str, Edit]
+    moved: tuple[str, str] = ("", "")
+
+    def path(self, name: str) -> Path:
+        """Where a file is: in the folder that the variable names; with comments allowed (`.jsonc`) if it is there."""
+        variable, folder = self.moved
+        elsewhere = os.environ.get(variable)
+        path = Path(elsewhere) / Path(name).relative_to(folder) if elsewhere else Path.home() / name
+        commented = path.with_suffix(".jsonc")
+        return commented if path.suffix == ".json" and commented.exists() and not path.exists() else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +62,7 @@ class Changes:
         client: The client.
         files: The new text of each file that changes.
         before: Its present text; None if there is no file.
+        modes: Its present permissions.
         key: The key, which is not shown.
         folder: Where the present texts are kept.
     """
@@ -49,6 +70,7 @@ class Changes:
     client: str
     files: Mapping[Path, str]
     before: Mapping[Path, str | None]
+    modes: Mapping[Path, int]
     key: str
     folder: Path
 
@@ -67,8 +89,8 @@ class Changes:
         earlier = _read_kept(kept)
         for path, text in self.files.items():
             # After a second setup, undo still restores the state before the first one.
-            before = earlier[str(path)]["before"] if str(path) in earlier else self.before[path]
-            earlier[str(path)] = {"before": before, "after": text}
+            first = earlier.get(str(path), {"before": self.before[path], "mode": self.modes.get(path)})
+            earlier[str(path)] = {**first, "after": text}
         _write(kept, json.dumps(earlier))
         for path, text in self.files.items():
             _write(path, text)
@@ -83,21 +105,33 @@ def plan(client: str, base_url: str, key: str, folder: Path) -> Changes:
     base = root(base_url) + PROXY
     files: dict[Path, str] = {}
     before: dict[Path, str | None] = {}
+    modes: dict[Path, int] = {}
     for name, edit in SETUPS[client].files.items():
-        path = Path.home() / name
-        try:
-            old = path.read_text("utf-8")
-        except FileNotFoundError:
-            old = None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SetupError(f"cannot read {path}: {error}") from error
+        path = SETUPS[client].path(name)
+        old = _read(path)
         try:
             new = edit(old or "", base, key)
         except ValueError as error:
             raise SetupError(f"cannot edit {path}: {error}") from error
         if new != old:
             files[path], before[path] = new, old
-    return Changes(client, files, before, key, folder)
+            if old is not None:
+                modes[path] = stat.S_IMODE(path.stat().st_mode)
+    return Changes(client, files, before, modes, key, folder)
+
+
+def _read(path: Path) -> str | None:
+    """A file's text with its own line ends; None if there is no file.
+
+    Raises:
+        SetupError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"cannot read {path}: {error}") from error
 
 
 def restore(client: str, folder: Path) -> list[Path]:
@@ -110,15 +144,16 @@ def restore(client: str, folder: Path) -> list[Path]:
     found = _read_kept(kept)
     if not found:
         raise SetupError(f"{SETUPS[client].title} was not set up by `paig setup` on this machine")
-    for name, texts in found.items():
-        path = Path(name)
-        if path.exists() and path.read_text("utf-8") != texts["after"]:
+    changed = {Path(name): texts for name, texts in found.items() if _read(Path(name)) != texts["before"]}
+    for path, texts in changed.items():
+        if (present := _read(path)) is not None and present != texts["after"]:
             raise SetupError(f"{path} was changed since; edit it by hand. The original is in {kept}")
-    for name, texts in found.items():
-        if (before := texts["before"]) is None:
-            Path(name).unlink(missing_ok=True)
+    for path, texts in changed.items():
+        before, mode = texts["before"], texts.get("mode")
+        if isinstance(before, str):
+            _write(path, before, mode if isinstance(mode, int) else PRIVATE)
         else:
-            _write(Path(name), before)
+            path.resolve().unlink(missing_ok=True)
     kept.unlink()
     return [Path(name) for name in found]
 
@@ -127,9 +162,9 @@ def _kept(client: str, folder: Path) -> Path:
     return folder / f"{client}.before.json"
 
 
-def _read_kept(path: Path) -> dict[str, dict[str, str | None]]:
+def _read_kept(path: Path) -> dict[str, dict[str, str | int | None]]:
     try:
-        found: dict[str, dict[str, str | None]] = json.loads(path.read_text("utf-8"))
+        found: dict[str, dict[str, str | int | None]] = json.loads(path.read_text("utf-8"))
         return found
     except FileNotFoundError:
         return {}
@@ -137,15 +172,16 @@ def _read_kept(path: Path) -> dict[str, dict[str, str | None]]:
         raise SetupError(f"{path} is damaged: {error}") from error
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file whole; its owner alone can read it."""
+def _write(path: Path, text: str, mode: int = PRIVATE) -> None:
+    """Replace a file whole."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = path.resolve()  # a settings file may be a link into a repository of dotfiles
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # made with mode 0600
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                out.write(text)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(text.encode())
+            os.chmod(name, mode)
             os.replace(name, target)
         except BaseException:
             os.unlink(name)
@@ -154,52 +190,18 @@ def _write(path: Path, text: str) -> None:
         raise SetupError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _json(make: Callable[[str, str], dict[str, object]]) -> Edit:
-    """Merge an object into a JSON file."""
-
-    def edit(text: str, base: str, key: str) -> str:
-        try:
-            found = json.loads(text) if text.strip() else {}
-        except ValueError as error:
-            raise ValueError(f"it is not plain JSON ({error}); remove its comments first") from None
-        if not isinstance(found, dict):
-            raise ValueError("it does not hold a JSON object")
-        return json.dumps(_merged(found, make(base, key)), indent=2, ensure_ascii=False) + "\n"
-
-    return edit
+def _json(make: Callable[[str, str], Wanted]) -> Edit:
+    return lambda text, base, key: set_json(text, make(base, key))
 
 
-def _merged(old: dict[str, object], new: dict[str, object]) -> dict[str, object]:
-    found = dict(old)
-    for name, value in new.items():
-        inner = found.get(name)
-        found[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return found
-
-
-def _dotenv(make: Callable[[str, str], dict[str, str]]) -> Edit:
-    """Set variables in a `.env` file."""
-
-    def edit(text: str, base: str, key: str) -> str:
-        wanted = make(base, key)
-        kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in wanted]
-        return "\n".join([*kept, *(f"{name}={value}" for name, value in wanted.items())]) + "\n"
-
-    return edit
+def _dotenv(make: Callable[[str, str], Mapping[str, str]]) -> Edit:
+    return lambda text, base, key: set_dotenv(text, make(base, key))
 
 
 def _codex(text: str, base: str, key: str) -> str:
-    """Name the provider above the first table of Codex' TOML file, and describe it below the last."""
-    text = re.sub(r"(?ms)^\[model_providers\.paig\]\n.*?(?=^\[|\Z)", "", text)
-    first = re.search(r"(?m)^\[", text)
-    head, rest = (text[: first.start()], text[first.start() :]) if first else (text, "")
-    head = re.sub(r"(?m)^model_provider\s*=.*\n?", "", head)
-    table = {**codex_provider(base), "experimental_bearer_token": key}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in table.items()]
-    body = f"{head.rstrip()}\n\n{rest.rstrip()}".strip()
-    return (
-        "\n".join(['model_provider = "paig"', *([body] if body else []), "", "[model_providers.paig]", *lines]) + "\n"
-    )
+    """Choose the gateway as the provider of Codex, and describe it; a variable would be read in place of the key."""
+    provider = {**codex_provider(base), "experimental_bearer_token": key, "env_key": None}
+    return set_toml(text, {"model_provider": "paig", "model_providers": {"paig": provider}})
 
 
 def _opencode(base: str, key: str) -> dict[str, object]:
@@ -237,8 +239,9 @@ SETUPS: Mapping[str, Setup] = {
                 lambda base, key: {"env": {"ANTHROPIC_BASE_URL": f"{base}/anthropic", "ANTHROPIC_AUTH_TOKEN": key}}
             )
         },
+        ("CLAUDE_CONFIG_DIR", ".claude"),
     ),
-    "codex": Setup("Codex", {".codex/config.toml": _codex}),
+    "codex": Setup("Codex", {".codex/config.toml": _codex}, ("CODEX_HOME", ".codex")),
     "gemini-cli": Setup(
         "Gemini CLI",
         {
@@ -251,7 +254,7 @@ SETUPS: Mapping[str, Setup] = {
         },
     ),
     "qwen-code": Setup("Qwen Code", {".qwen/settings.json": _json(_qwen)}),
-    "opencode": Setup("OpenCode", {".config/opencode/opencode.json": _json(_opencode)}),
+    "opencode": Setup("OpenCode", {".config/opencode/opencode.json": _json(_opencode)}, ("XDG_CONFIG_HOME", ".config")),
     "cline": Setup("Cline CLI", {".cline/data/settings/providers.json": _json(_cline)}),
     "pi": Setup("pi", {".pi/agent/models.json": _json(_pi)}),
 }

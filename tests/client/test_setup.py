@@ -86,12 +86,92 @@ def test_codex_keeps_its_other_providers(paig: Paig, person: Path) -> None:
     assert found["model_providers"]["paig"]["supports_websockets"] is True
 
 
-def test_what_cannot_be_edited_is_said(paig: Paig, person: Path) -> None:
-    """A file with comments is not rewritten; an unknown client is answered with the nearest."""
-    file = person / ".claude/settings.json"
+@pytest.mark.parametrize(
+    ("client", "name", "before"),
+    [
+        ("claude-code", ".claude/settings.json", b'\xef\xbb\xbf// mine\r\n{\r\n\t"env": {},\r\n}\r\n'),
+        ("codex", ".codex/config.toml", b'# mine\r\nmodel = "gpt-5" # why\r\n\r\n[tui]\r\ntheme = "x"\r\n'),
+        ("gemini-cli", ".gemini/.env", b"export GEMINI_API_KEY='old'\r\nOTHER=1"),
+        ("opencode", ".config/opencode/opencode.jsonc", b'{\n  // mine\n  "theme": "x",\n}\n'),
+    ],
+)
+def test_undo_gives_back_every_byte(paig: Paig, person: Path, client: str, name: str, before: bytes) -> None:
+    """Line ends, comments, permissions and a link into a repository of dotfiles stay, in both directions."""
+    target = person / "dotfiles" / Path(name).name
+    target.parent.mkdir(parents=True)
+    target.write_bytes(before)
+    target.chmod(0o644)
+    link = person / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    for url in ("http://127.0.0.1:8787", "http://127.0.0.1:9000"):
+        assert paig("setup", client, "--yes", "--url", url).code == 0
+        assert link.is_symlink()
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    written = target.read_bytes()
+    assert (b"mine" in written, written.count(b"\r\n") > 1) == (b"mine" in before, b"\r\n" in before)
+    assert paig("setup", client, "--undo").code == 0
+    assert (link.is_symlink(), target.read_bytes()) == (True, before)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
+def test_a_link_that_leads_nowhere_is_kept(paig: Paig, person: Path) -> None:
+    """The file is made where the link points, and goes again."""
+    link = person / ".codex/config.toml"
+    link.parent.mkdir(parents=True)
+    target = person / "dotfiles.toml"
+    link.symlink_to(target)
+    assert paig("setup", "codex", "--yes").code == 0
+    assert target.is_file()
+    assert paig("setup", "codex", "--undo").code == 0
+    assert (link.is_symlink(), target.exists()) == (True, False)
+
+
+def test_files_are_found_where_the_client_reads_them(paig: Paig, person: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claude Code and Codex can be told of another folder."""
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(person / "claude"))
+    monkeypatch.setenv("CODEX_HOME", str(person / "codex"))
+    for client, name in (("claude-code", "claude/settings.json"), ("codex", "codex/config.toml")):
+        assert paig("setup", client, "--yes").code == 0
+        assert (person / name).is_file()
+        assert paig("setup", client, "--undo").code == 0
+        assert not (person / name).exists()
+    assert not (person / ".codex").exists()
+
+
+def test_a_setup_that_ends_half_way_can_be_undone(paig: Paig, person: Path) -> None:
+    """If the second file cannot be written, the first is put back, and the second is as it was."""
+    (person / ".gemini/.env").mkdir(parents=True)
+    ran = paig("setup", "gemini-cli", "--yes")
+    assert (ran.code, "cannot read" in ran.err) == (1, True)
+    assert not (person / ".gemini/settings.json").exists()
+    (person / ".gemini/.env").rmdir()
+    assert paig("setup", "gemini-cli", "--yes").code == 0
+    (person / ".gemini/.env").unlink()  # as if it had not been written
+    assert paig("setup", "gemini-cli", "--undo").code == 0
+    assert not (person / ".gemini/settings.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "text"),
+    [
+        ("claude-code", ".claude/settings.json", b"[]"),
+        ("claude-code", ".claude/settings.json", b'{"env": '),
+        ("claude-code", ".claude/settings.json", '{"env": {}}'.encode("utf-16")),
+        ("codex", ".codex/config.toml", b"model_providers = { paig = { name = 'x' } }\n"),
+        ("codex", ".codex/config.toml", b"model = \n"),
+    ],
+)
+def test_what_cannot_be_edited_is_left_alone(paig: Paig, person: Path, client: str, name: str, text: bytes) -> None:
+    """The message names the file."""
+    file = person / name
     file.parent.mkdir(parents=True)
-    file.write_text("// mine\n{}")
-    ran = paig("setup", "claude-code", "--yes")
-    assert (ran.code, "not plain JSON" in ran.err) == (1, True)
-    assert file.read_text() == "// mine\n{}"
+    file.write_bytes(text)
+    ran = paig("setup", client, "--yes")
+    assert (ran.code, f"{file}: " in ran.err) == (1, True)
+    assert file.read_bytes() == text
+
+
+def test_an_unknown_client_is_answered_with_the_nearest(paig: Paig) -> None:
+    """And those that have a setup are listed."""
     assert "Did you mean 'codex'?" in paig("setup", "kodex").err

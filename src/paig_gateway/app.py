@@ -59,6 +59,7 @@ from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
 from paig_gateway.secrets import home as home_secrets
+from paig_gateway.secrets.addresses import leads_to_metadata
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.secrets.references import References
@@ -424,7 +425,12 @@ def upstream_of(server: ServerSpec) -> Upstream:
 
 
 def _authenticator(server: ServerSpec) -> Authenticator:
-    return Authenticator(proxy=server.upstream_proxy, ca_file=server.upstream_ca, trust_env=server.trust_env)
+    return Authenticator(
+        proxy=server.upstream_proxy,
+        ca_file=server.upstream_ca,
+        trust_env=server.trust_env,
+        forbids=leads_to_metadata,
+    )
 
 
 def _loop_rule(spec: SessionsSpec) -> LoopRule:

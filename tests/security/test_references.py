@@ -84,6 +84,8 @@ async def test_a_409_names_nothing_of_others(environment: None, tmp_path: Path) 
         assert "their-secret-project" not in answer.text
         taken = await http.post("/keys", json={"name": "their-secret-project", "project": "mine"})
         assert (taken.status_code, taken.json()["detail"]) == (409, "name: this name is not free: choose another")
+        audit = await http.get("/audit", headers={"authorization": f"Bearer {ADMIN}"}, params={"action": "refuse"})
+        assert [entry["name"] for entry in audit.json()["items"]] == ["create_key"]
         hidden = await http.get("/requests", params={"key": "their-secret-project"})
         absent = await http.get("/requests", params={"key": "there-is-none-at-all"})
         assert (hidden.status_code, absent.status_code) == (422, 422)

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,8 +14,12 @@ import pytest
 
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, NamedLimitSpec, OwnerSpec, ProjectSpec, TokenSpec
 from paig_client.api.vocabulary import Role
+from paig_gateway.app import Gateway, OpenDatabase
+from paig_gateway.config import Config
+from paig_gateway.secrets.references import SecuritySpec
+from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
-from tests.gateway.end_to_end.conftest import World, running_simulator, running_world, simulated_providers
+from tests.gateway.end_to_end.conftest import ADMIN, World, running_simulator, running_world, simulated_providers
 from tests.gateway.end_to_end.test_refusals import settled
 
 pytestmark = pytest.mark.anyio
@@ -162,3 +167,42 @@ async def test_a_project_that_is_not_theirs_is_answered_like_none(tenants: Tenan
             told.append((answer.status_code, answer.text.replace(name, "NAME")))
         assert told[0] == told[1], (method, path)
         assert told[0][0] >= 400
+
+
+async def test_names_of_projects_can_be_kept_apart(environment: None, tmp_path: Path) -> None:
+    """With `names_by_project` what a name is answered with depends on the asker's own project alone."""
+    config = Config(security=SecuritySpec(names_by_project=True))
+    store = OpenDatabase.open(tmp_path, config)
+    for project in ("mine", "mine:too", "theirs"):
+        store.catalog.projects.create(project, ProjectSpec(), actor="test")
+    for name in ("obsidian", "mine-obsidian", "theirs:obsidian", "mine:too:obsidian"):
+        store.catalog.keys.create(name, KeySpec(project="theirs"), actor="test")
+    grant = GrantSpec(role="editor", project="mine")
+    editor = store.catalog.admins.create("ed", AdminSpec(grants=[grant]), actor="test")
+    token = store.catalog.tokens.create("t", editor.id, TokenSpec(), actor="test").token
+    mine = {"authorization": f"Bearer {token}"}
+    async with (
+        running_gateway(Gateway(store, config)) as origin,
+        httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=mine, trust_env=False) as http,
+    ):
+
+        async def answers(name: str) -> tuple[int, str]:
+            answer = await http.post("/keys", json={"name": name, "project": "mine"})
+            return answer.status_code, answer.text.replace(name, "NAME")
+
+        for taken, free in (
+            ("obsidian", "marble"), ("mine-obsidian", "mine-marble"), ("theirs:obsidian", "theirs:marble"),
+            ("mine:too:obsidian", "mine:too:marble"),
+        ):  # fmt: skip
+            told = await answers(taken)
+            assert told == await answers(free)
+            assert told[0] == 422
+        assert (await answers("mine:obsidian"))[0] == 201
+        assert (await answers("mine:obsidian"))[0] == 409  # it is their own
+    owner = {"authorization": f"Bearer {ADMIN}"}
+    async with (
+        running_gateway(Gateway(store, config)) as origin,
+        httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=owner, trust_env=False) as http,
+    ):
+        assert (await http.post("/keys", json={"name": "any", "project": "mine"})).status_code == 201
+    store.engine.dispose()

@@ -28,7 +28,7 @@ from paig_gateway.admin.objects import (
     tagged,
     with_fields,
 )
-from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import CatalogError
@@ -74,13 +74,15 @@ class PermittedKeys:
         self._check(spec.model_dump(exclude_defaults=True))
         if self._theirs is not None and spec.project not in self._theirs:
             raise self._elsewhere()
+        self._check_name(name, spec.project)
         try:
             return self._keys.create(name, spec, actor=actor, repeat=repeat)
         except CatalogError as error:
             if error.code != "conflict" or error.field or self._sees(name):
                 raise
             # Names are unique in the whole gateway; the answer says nothing else of another project's key.
-            raise CatalogError("conflict", "this name is not free: choose another", field="name") from None
+            field = FieldProblem("name", "this name is not free: choose another")
+            raise ProblemError("conflict", str(field), fields=[field]) from None
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
         self._check(changes)
@@ -150,6 +152,18 @@ class PermittedKeys:
             raise ProblemError(
                 "forbidden", "secret: a reference is read on the gateway's machine, which needs routing:write."
             )
+
+    def _check_name(self, name: str, project: str | None) -> None:
+        """Keep the names of a project's keys apart from all others, where the owner wants that.
+
+        Raises:
+            ProblemError: `invalid`.
+        """
+        if self._theirs is None or not self._services.catalog.secrets.references.allowed.names_by_project:
+            return
+        if ":" in name.removeprefix(f"{project}:") or not name.startswith(f"{project}:"):
+            wrong = f"must be '{project}:' and a name without ':', because the owner keeps projects' names apart"
+            raise invalid([FieldProblem("name", wrong)])
 
     def _elsewhere(self) -> ProblemError:
         names = ", ".join(f"'{name}'" for name in sorted(self._theirs or ()))

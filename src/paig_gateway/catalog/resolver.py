@@ -147,9 +147,13 @@ class Resolver:
     def _resolve(self, place: _Place, one: StoredCredential) -> str | SecretReferenceError:
         if one.sealed is not None:
             try:
-                return self._secrets.vault.open(one.sealed.encode(), one.purpose).decode()
+                found = self._secrets.vault.open(one.sealed.encode(), one.purpose).decode()
+                self._secrets.references.check_stored(found)
+                return found
             except SecretKeyError as error:
                 return SecretReferenceError("unreadable", str(error).rstrip("."))
+            except SecretReferenceError as error:
+                return error
         text = one.reference or ""
         self._references = {**self._references, place: text}
         return self._read(place, text)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
@@ -23,6 +26,9 @@ _SERVICES = {"bedrock-mantle": "bedrock-mantle", "anthropic-aws": "aws-external-
 """The service that a signature is for, by the provider's kind, where it is not `bedrock` (anthropic 2.14)."""
 _EARLY = 300.0
 """Seconds before its end at which a token is renewed."""
+_MOST_TOKEN_BYTES = 1_000_000
+_TOKEN_SECONDS = 30.0
+"""How large the answer of a token server may be, and how long it may take."""
 
 
 class SigningError(Exception):
@@ -40,12 +46,14 @@ class Authenticator:
         proxy: URL of an HTTP proxy, `direct` for none; None if it is not set.
         ca_file: A PEM file of authorities to trust besides the system's, or None.
         trust_env: Whether the environment names the proxy, if none is set.
+        forbids: Whether a host with these addresses may not be connected to.
     """
 
     clock: Callable[[], float] = time.time
     proxy: str | None = None
     ca_file: str | None = None
     trust_env: bool = False
+    forbids: Callable[[str, Iterable[str]], bool] = lambda host, addresses: False
     _tokens: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     _locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
@@ -166,8 +174,9 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
     proxy = provider.upstream_proxy if provider.upstream_proxy is not None else auth.proxy
 
     class HttpxResponse(Response):
-        def __init__(self, response: httpx2.Response) -> None:
+        def __init__(self, response: httpx2.Response, body: bytes) -> None:
             self._response = response
+            self._body = body
 
         @property
         def status(self) -> int:
@@ -179,7 +188,7 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
 
         @property
         def data(self) -> bytes:
-            return self._response.content
+            return self._body
 
     class HttpxRequest(Request):
         def __call__(
@@ -191,15 +200,25 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
             timeout: float | None = 30,
             **_: object,
         ) -> HttpxResponse:
+            from_environment = auth.trust_env and proxy is None
+            direct = _proxy_url(proxy) is None and not (from_environment and _environment_proxy(url))
             try:
-                with httpx2.Client(
-                    proxy=_proxy_url(proxy),
-                    verify=_trust(provider.upstream_ca or auth.ca_file),
-                    trust_env=auth.trust_env and proxy is None,
-                    timeout=timeout or 30,
-                ) as client:
-                    return HttpxResponse(client.request(method, url, content=body, headers=dict(headers or {})))
-            except (httpx2.HTTPError, OSError) as error:
+                if direct:
+                    _check_addresses(auth, url)
+                with (
+                    httpx2.Client(
+                        proxy=_proxy_url(proxy),
+                        verify=_trust(provider.upstream_ca or auth.ca_file),
+                        trust_env=from_environment,
+                        timeout=timeout or _TOKEN_SECONDS,
+                    ) as client,
+                    client.stream(method, url, content=body, headers=dict(headers or {})) as response,
+                ):
+                    if direct:  # the name may lead elsewhere by now
+                        peer = response.extensions["network_stream"].get_extra_info("server_addr")
+                        _check_peer(auth, url, [str(peer[0])] if peer else [])
+                    return HttpxResponse(response, _bounded(response.iter_raw()))
+            except (httpx2.HTTPError, OSError, ValueError) as error:
                 raise google.auth.exceptions.TransportError(str(error)) from error
 
     try:
@@ -222,6 +241,46 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
     # google-auth's expiry is naive, in UTC.
     ends = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else time.time() + 3600
     return credentials.token, ends
+
+
+def _check_addresses(auth: Authenticator, url: str) -> None:
+    """See that the name in a URL does not lead where the gateway must not connect.
+
+    Raises:
+        OSError: It does, or the name is not known.
+        ValueError: It is not a URL.
+    """
+    parts = urlsplit(url)
+    found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    _check_peer(auth, url, (str(address[0]) for *_, address in found))
+
+
+def _check_peer(auth: Authenticator, url: str, addresses: Iterable[str]) -> None:
+    host = urlsplit(url).hostname or ""
+    if auth.forbids(host, addresses):
+        raise OSError(f"{host} leads to a metadata service")
+
+
+def _environment_proxy(url: str) -> bool:
+    """Whether the environment names a proxy for a URL."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.hostname or "")
+
+
+def _bounded(chunks: Iterable[bytes]) -> bytes:
+    """The body of a token server's answer.
+
+    Raises:
+        OSError: It is too large, or takes too long.
+    """
+    found = bytearray()
+    until = time.monotonic() + _TOKEN_SECONDS
+    for chunk in chunks:
+        found += chunk
+        if len(found) > _MOST_TOKEN_BYTES or time.monotonic() > until:
+            raise OSError("the token server's answer is too large or takes too long")
+    return bytes(found)
 
 
 def _proxy_url(given: str | None) -> str | None:

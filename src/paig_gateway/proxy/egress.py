@@ -15,7 +15,6 @@ from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
 from paig_gateway.domain.route import ActiveProvider
-from paig_gateway.secrets.addresses import is_metadata_address
 
 _STAGGER = 0.25  # Seconds that one address of a name has before the next is tried beside it (RFC 8305).
 
@@ -161,14 +160,6 @@ async def resolve(host: str, port: int) -> list[SocketAddress]:
     for place in range(max(len(first), len(other))):
         mixed += first[place : place + 1] + other[place : place + 1]
     return mixed
-
-
-def leads_to_metadata(host: str, addresses: list[SocketAddress]) -> bool:
-    """Whether a name resolves to the address of a cloud's metadata service."""
-    with contextlib.suppress(ValueError):
-        ip_address(host)
-        return False  # Addresses in the settings were checked when they were set.
-    return any(is_metadata_address(ip_address(str(address[0]).partition("%")[0])) for _, address in addresses)
 
 
 async def connect(addresses: list[SocketAddress]) -> socket.socket:

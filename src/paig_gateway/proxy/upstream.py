@@ -21,6 +21,7 @@ from paig_gateway.proxy.upstream_connection import Connection, UpstreamResponse,
 from paig_gateway.proxy.upstream_errors import FAILURES, failure
 from paig_gateway.routing.deadlines import Timeouts
 from paig_gateway.routing.failures import Unsendable, UpstreamUnreachable
+from paig_gateway.secrets.addresses import leads_to_metadata
 
 __all__ = ["Egress", "Headers", "RequestHead", "Timeouts", "Upstream", "UpstreamResponse"]
 
@@ -387,7 +388,7 @@ class _Origin:
         try:
             if loop.time() >= self._addresses_until or not self._addresses:
                 self._addresses = await egress.resolve(host, port)
-                if via is None and egress.leads_to_metadata(host, self._addresses):
+                if via is None and leads_to_metadata(host, (str(address[0]) for _, address in self._addresses)):
                     self._addresses = []
                     raise UpstreamUnreachable("the name leads to a metadata service", sent=False)
                 self._addresses_until = loop.time() + _ADDRESSES_SECONDS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _METADATA_HOSTS = frozenset(
@@ -41,3 +43,14 @@ def is_metadata_host(host: str) -> bool:
         return is_metadata_address(IPv4Address(socket.inet_aton(host)))
     except OSError:
         return False
+
+
+def leads_to_metadata(host: str, addresses: Iterable[str]) -> bool:
+    """Whether a name resolves to the address of a cloud's metadata service.
+
+    An address in the place of a name leads nowhere else: it was checked when it was set.
+    """
+    with contextlib.suppress(ValueError):
+        ip_address(host)
+        return False
+    return any(is_metadata_address(ip_address(address.partition("%")[0])) for address in addresses)

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -37,6 +37,10 @@ _MAX_FILE_BYTES = 1_000_000
 _OWN_FILE = re.compile(r"secret\.key|admin\.token|new-keys|tls$|listening$|paig\.db|unrecorded|set-aside|.*backup")
 """The gateway's own files in its home folder."""
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_TOKEN_ADDRESSES = ("token_uri", "token_url", "token_info_url", "service_account_impersonation_url")
+"""The fields of a Google credential in JSON that name where tokens are asked for."""
+_SOURCES = {"file", "url", "headers", "format"}
+"""What a stored Google credential's `credential_source` may hold."""
 _SYSTEM_FOLDERS = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
@@ -54,6 +58,8 @@ class SecuritySpec(Spec):
     """The services that `keyring:` may name."""
     upstream_hosts: list[str] | None = None
     """Patterns of the hosts that providers may have, such as `*.openai.com`."""
+    names_by_project: bool = False
+    """Whether administrators of a project may name its keys only `PROJECT:…`, so that no name of another is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,16 @@ class References:
         self.check(text)
         return resolve(text, self.environ)
 
+    def check_stored(self, literal: str) -> None:
+        """Make sure that a literal that is stored may be used: an earlier version may have let more pass.
+
+        Raises:
+            SecretReferenceError: `forbidden`.
+        """
+        # It is not known whether the owner gave it, who may name more.
+        if wrong := replace(self, of_owner=True)._forbids_literal(literal):
+            raise SecretReferenceError("forbidden", wrong)
+
     def check_upstream(self, url: str) -> None:
         """Make sure that a provider may be at an address.
 
@@ -203,12 +219,25 @@ class References:
             found = json.loads(literal) if literal.lstrip().startswith("{") else None
         except (ValueError, RecursionError):
             return None
-        if self.of_owner or not isinstance(found, dict) or "credential_source" not in found:
+        if not isinstance(found, dict):
             return None
-        return (
-            "has a credential_source, which the gateway would read and send away: put the credential into a file on the"
-            " gateway's machine and name file:PATH, or ask the gateway's owner"
-        )
+        source = found.get("credential_source", {})
+        if source != {} and not self.of_owner:
+            return (
+                "has a credential_source, which the gateway would read and send away: put the credential into a file on"
+                " the gateway's machine and name file:PATH, or ask the gateway's owner"
+            )
+        if not isinstance(source, dict) or source.keys() - _SOURCES:
+            return f"has a credential_source with more than {', '.join(sorted(_SOURCES))}: name file:PATH instead"
+        urls = [found.get(name) for name in _TOKEN_ADDRESSES] + [source.get("url")]
+        try:
+            for url in urls:
+                if url is not None:
+                    self.check_upstream(str(url))
+            file = source.get("file")
+            return None if file is None else self._forbids_file(str(file))
+        except (ValueError, SecretReferenceError) as error:
+            return f"names what the gateway does not use: {error}"
 
     def _forbids_file(self, target: str) -> str | None:
         if any(Path(target).is_relative_to(folder) for folder in _SYSTEM_FOLDERS):

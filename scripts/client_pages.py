@@ -100,11 +100,24 @@ The gateway speaks the protocol that Claude Code 2.1.332 describes (`claude gate
 | `GET /managed/settings` | `claude_settings`, with a checksum; 404 where there are none |
 | `/v1/messages`, `/v1/messages/count_tokens`, `GET /v1/models` | at the [one address](../clients.md#one-address-for-every-api) |
 
+**What was run.** Claude Code 2.1.332 against `paig serve` with https, in a network in which every address is recorded, with
+[oidc-provider](https://www.npmjs.com/package/oidc-provider) as the identity provider, by hand: start, "Enter to connect", trust
+the certificate, type the code at the identity provider, "Signed in to Cloud gateway as bob@example.com", first answer (its row is
+the person's), `/logout` (the key is gone). All of it went to the gateway; the gateway's key went to no other host. It held
+what follows to be necessary:
+
+- **A certificate that the machine trusts.** With a certificate authority of your own, install that in the system, or name its
+  file in `NODE_EXTRA_CA_CERTS`; otherwise Claude Code says "Could not verify the gateway's TLS certificate" and sends nothing.
+- **The person's word for that certificate.** Claude Code shows the beginning of its SHA-256 fingerprint once for each host, keeps it in
+  `~/.claude/.credentials.json`, and asks again when the certificate is another one. `paig serve --tls` makes a certificate at
+  every start, so serve one of your own with `tls_cert` and `tls_key`.
+- **A host name with a private address.** With a public one Claude Code says "Gateway hosts must be on your organization's private
+  network"; the managed setting `gatewayInternalNetworks` names public blocks that belong to yours.
+
+The page where a person confirms the code is the identity provider's, at another host than the gateway: Claude Code takes that.
+
 What is missing, because it is not described or not of use here:
 
-- The page where a person confirms the code is the identity provider's, at another host than the gateway. Claude Code 2.1.332
-  takes that: its `/login` was run by hand against a gateway on the same machine, over http, up to "Signed in to Cloud gateway
-  as bob@example.com". Its check of certificates and of addresses inside your network was not run.
 - Metrics, logs and traces (`POST /v1/metrics`, `/v1/logs`, `/v1/traces`) are not accepted, so do not turn them on in
   `claude_settings`. The ledger has what each session cost.
 - `login_notice`, `/user/bootstrap` and settings that differ by group are not served.
@@ -113,6 +126,10 @@ What is missing, because it is not described or not of use here:
 
 """
 
+_LOCAL = (
+    " With `paig serve --tls` on this machine `paig run` and `paig setup` write the address with `localhost`, because the program"
+    " accepts no certificate for 127.0.0.1 from an authority that is constrained to addresses."
+)
 _AGENT = "It sends long requests with a high output maximum, so make its key with `paig keys create NAME --for {}`."
 PAGES = {
     "claude-code": Page(
@@ -120,7 +137,7 @@ PAGES = {
         ("claude-code", "claude-code-bedrock", "claude-code-vertex"),
         "When the cap refuses a request, Claude Code shows the gateway's message and stops: it does not repeat a 402. It looks"
         " for updates and sends telemetry at its maker's, without the gateway key; `DISABLE_TELEMETRY=1` and"
-        " `DISABLE_AUTOUPDATER=1` turn that off.",
+        " `DISABLE_AUTOUPDATER=1` turn that off." + _LOCAL,
         _CLAUDE,
     ),
     "codex": Page(
@@ -143,7 +160,7 @@ PAGES = {
         "OpenCode",
         ("opencode",),
         "All three of its providers (`openai`, `anthropic`, `google`) go to the gateway. It asks npm for its provider packages,"
-        " without the key.",
+        " without the key." + _LOCAL,
     ),
     "copilot": Page(
         "Copilot CLI",

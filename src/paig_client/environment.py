@@ -330,6 +330,9 @@ def _vercel_anthropic(base: str, key: str) -> Variables:
 BY_PROGRAM: Mapping[str, str] = {program: name for name, client in CLIENTS.items() for program in client.programs}
 """Which client a command is."""
 
+BY_NAME = frozenset({"claude-code", "claude-code-bedrock", "claude-code-vertex", "opencode"})
+"""The clients that are built with BoringSSL (in Bun), which refuses a constrained address in a certificate."""
+
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 """The variables that name the certificates that a program trusts."""
 

@@ -18,6 +18,15 @@ def bundle(root: str) -> Path | None:
     return file if root.startswith("https://") and is_loopback(root) and file.is_file() else None
 
 
+def by_name(root: str) -> str:
+    """The address of a local gateway with `localhost` for 127.0.0.1.
+
+    The authority of `paig serve --tls` is constrained to the gateway's names and addresses, and BoringSSL understands
+    only such names.
+    """
+    return root.replace("https://127.0.0.1", "https://localhost", 1) if bundle(root) is not None else root
+
+
 def verification(root: str) -> ssl.SSLContext | bool:
     """How to verify the gateway at `root`, for `httpx2.Client(verify=…)`."""
     trust = bundle(root)

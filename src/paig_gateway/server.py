@@ -35,7 +35,7 @@ from paig_gateway.observability import TelemetryError, secrets_of
 from paig_gateway.proxy.forwarded import is_local
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
-from paig_gateway.secrets.local_ca import Certificate, local_certificate
+from paig_gateway.secrets.local_ca import Certificate, choose_by_name, local_certificate
 from paig_gateway.sso.provider import identity_provider
 from paig_gateway.sso.settings import SsoError
 from paig_gateway.telemetry.logs import ProcessLog
@@ -421,6 +421,7 @@ def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | 
         backlog=2048,
         ssl_certfile=files[0],
         ssl_keyfile=files[1],
+        ssl_context_factory=partial(choose_by_name, certificate.by_name) if certificate else None,
     )
 
 

@@ -20,10 +20,15 @@ from paig_gateway.secrets.local_ca import Certificate, local_certificate
 NOW = datetime.now(UTC)
 
 
-def connect(made: Certificate, name: str, bundle: Path | None = None) -> None:
-    """A TLS handshake with a server that has the certificate, by a client that trusts the bundle."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(made.certificate, made.key)
+def connect(made: Certificate, name: str, bundle: Path | None = None) -> dict[str, set[str]]:
+    """A TLS handshake with a server that has the certificate, by a client that trusts the bundle; what it showed."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(made.certificate, made.key)
+        return context
+
+    server = local_ca.choose_by_name(made.by_name, None, make)
     client = ssl.create_default_context(cafile=str(bundle or made.bundle))
     ours, theirs = socket.socketpair()
 
@@ -38,9 +43,15 @@ def connect(made: Certificate, name: str, bundle: Path | None = None) -> None:
     thread.start()
     try:
         with ours:
-            client.wrap_socket(ours, server_hostname=name).close()
+            connection = client.wrap_socket(ours, server_hostname=name)
+            shown = connection.getpeercert() or {}
+            connection.close()
     finally:
         thread.join()
+    found: dict[str, set[str]] = {}
+    for entry in shown["subjectAltName"]:
+        found.setdefault(str(entry[0]), set()).add(str(entry[1]))
+    return found
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "gateway.example", "192.0.2.7", "::1"])
@@ -53,6 +64,14 @@ def test_the_gateways_names_are_trusted(tmp_path: Path, host: str) -> None:
         connect(made, "other.example")
     for path in (made.key, tmp_path / "tls" / "ca.key"):
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_client_that_asks_by_name_sees_no_addresses(tmp_path: Path) -> None:
+    """BoringSSL understands no constraints on addresses, and refuses a certificate that has some."""
+    made = local_certificate(tmp_path, "gateway.example")
+    assert connect(made, "localhost") == {"DNS": {"gateway.example", "localhost"}}
+    assert connect(made, "127.0.0.1")["IP Address"] == {"127.0.0.1", "0:0:0:0:0:0:0:1"}
+    assert made.by_name.stat().st_mode & 0o077 == 0
 
 
 def test_a_lost_folder_is_made_again(tmp_path: Path) -> None:
@@ -78,6 +97,7 @@ def test_a_stolen_authority_signs_for_no_other_site(tmp_path: Path, victim: str)
     certificate, key = local_ca._issue(stolen, [victim], NOW)
     made.certificate.write_bytes(certificate.public_bytes(local_ca.Encoding.PEM))
     made.key.write_bytes(local_ca._pem(key))
+    made.by_name.write_bytes(made.certificate.read_bytes() + made.key.read_bytes())
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree"):
         connect(made, victim)
 

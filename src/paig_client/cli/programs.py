@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -55,7 +56,7 @@ def env(
                 f"{CLIENTS[name].title} does not read its address from the environment: use `paig run -- {program}`",
                 param_hint="--for",
             )
-    changes = _variables(names, _access(url, profile))
+    changes = _variables(names, _access(url, profile, names))
     if json:
         return print_json(changes)
     for name, value in changes.items():
@@ -87,7 +88,7 @@ def run(
     if program is None:
         say(f"paig: there is no command {command[0]}")
         raise typer.Exit(127)
-    access = _access(url, profile)
+    access = _access(url, profile, names)
     changes = _variables(names, access)
     environment = {name: value for name, value in os.environ.items() if name not in changes}
     environment |= {name: value for name, value in changes.items() if value is not None}
@@ -122,7 +123,7 @@ def setup(
             for path in restore(client, _folder()):
                 say(f"Put back {path}.")
             return
-        access = _access(url, profile)
+        access = _access(url, profile, [client])
         changes = plan(client, access.base_url, access.secret.value, _folder())
         if not changes.files:
             return say(f"{SETUPS[client].title} is set up already.")
@@ -165,17 +166,21 @@ def _known(names: list[str] | None) -> list[str]:
     return list(names or ())
 
 
-def _access(url: str | None, profile: str | None) -> Access:
-    from paig_client import personal_key
+def _access(url: str | None, profile: str | None, names: list[str]) -> Access:
+    """The gateway and the key for these clients; a personal key is renewed."""
+    from paig_client import personal_key, tls
     from paig_client.admin import GatewayUnreachable
     from paig_client.credentials import resolve
+    from paig_client.environment import BY_NAME
 
     access = resolve(base_url=url, profile=profile)
     try:
         personal_key.renew(access)
     except GatewayUnreachable as error:
         say(f"! Your key was not renewed: {error}")
-    return access
+    if BY_NAME.isdisjoint(names):
+        return access
+    return replace(access, root=replace(access.root, value=tls.by_name(access.root.value)))
 
 
 def _folder() -> Path:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,10 +38,18 @@ _ALWAYS = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Where the server's certificate and key lie, and the bundle that its clients need."""
+    """Where the server's certificate and key lie, and the bundle that its clients need.
+
+    Attributes:
+        certificate: For every name and address.
+        key: Its key.
+        by_name: Another one for the names alone, with its key.
+        bundle: What clients trust.
+    """
 
     certificate: Path
     key: Path
+    by_name: Path
     bundle: Path
 
 
@@ -68,11 +76,36 @@ def local_certificate(home: Path, host: str, name: str = "server", now: datetime
     names = sorted({*_ALWAYS, *([] if _is_wildcard(host) else [host])})
     authority = _authority(folder, names, now)
     certificate, key = _issue(authority, names, now)
-    paths = Certificate(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca-bundle.pem")
+    named, named_key = _issue(authority, [name for name in names if not _is_address(name)], now)
+    by_name = folder / f"{name}-by-name.pem"
+    paths = Certificate(folder / f"{name}.pem", folder / f"{name}.key", by_name, folder / "ca-bundle.pem")
     _write(paths.certificate, certificate.public_bytes(Encoding.PEM))
     _write(paths.key, _pem(key))
+    _write(paths.by_name, named.public_bytes(Encoding.PEM) + _pem(named_key))
     _write(paths.bundle, _system_roots() + authority.certificate.public_bytes(Encoding.PEM), mode=0o644)
     return paths
+
+
+def choose_by_name(by_name: Path, config: object, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """A server's TLS context: clients that ask for a host name get the certificate without addresses.
+
+    BoringSSL, with which Claude Code and OpenCode are built, refuses a certificate with addresses as soon as its
+    authority is constrained to addresses.
+
+    Args:
+        by_name: That certificate, with its key.
+        config: The server's settings, which are not needed.
+        make: Makes the context with the certificate for every name and address.
+    """
+    context, named = make(), make()
+    named.load_cert_chain(by_name)
+
+    def choose(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        if name is not None and not _is_address(name):
+            connection.context = named
+
+    context.sni_callback = choose
+    return context
 
 
 def _authority(folder: Path, names: Sequence[str], now: datetime) -> _Authority:
@@ -184,6 +217,10 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _system_roots() -> bytes:
     roots = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(ssl.DER_cert_to_PEM_cert(root) for root in roots).encode("ascii")
+
+
+def _is_address(name: str) -> bool:
+    return isinstance(_general_name(name), x509.IPAddress)
 
 
 def _is_wildcard(host: str) -> bool:

@@ -292,3 +292,6 @@ def test_a_local_authority_is_trusted(paig: Paig, clean_environment: Path, monke
     out = paig("env", "--url", "https://127.0.0.1:8787").out
     assert f"export SSL_CERT_FILE={shlex.quote(str(bundle))}" in out
     assert "SSL_CERT_FILE" not in paig("env", "--url", "https://gw.example").out
+    for client, expected in (("claude-code", "localhost"), ("anthropic", "127.0.0.1")):
+        out = paig("env", "--for", client, "--url", "https://127.0.0.1:8787").out
+        assert f"ANTHROPIC_BASE_URL=https://{expected}:8787/" in out

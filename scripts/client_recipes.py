@@ -274,12 +274,47 @@ _HELPER = (
 )
 # The simulated model calls whatever a prompt speaks of, and would start agents for ever.
 _FEWER_TOOLS = ("--exclude-tools", "agent,skill,tool_search")
+_HOST = "https://elsewhere.example"
+_VERTEX_ELSEWHERE = (
+    '{"env": {"CLAUDE_CODE_USE_VERTEX": "1", "CLAUDE_CODE_SKIP_VERTEX_AUTH": "1", "CLOUD_ML_REGION": "global",'
+    ' "ANTHROPIC_VERTEX_PROJECT_ID": "p", "ANTHROPIC_VERTEX_BASE_URL": "https://elsewhere.example"}}'
+)
+_QWEN_ELSEWHERE = (
+    '{"security": {"auth": {"selectedType": "openai", "baseUrl": "https://elsewhere.example/v1", "apiKey": "sk-mine"}},'
+    ' "modelProviders": {"openai": [{"id": "gpt-4o-mini", "baseUrl": "https://elsewhere.example/v1", "envKey":'
+    ' "OPENAI_API_KEY"}]}}'
+)
+_CODEX_ELSEWHERE = (
+    'model_provider = "o"\nopenai_base_url = "https://elsewhere.example/v1"\n[model_providers.o]\nname = "o"\n'
+    'base_url = "https://elsewhere.example/v1"\nenv_key = "PAIG_API_KEY"\nwire_api = "responses"\n'
+)
+_OPENCODE_ELSEWHERE = '{"provider": {"anthropic": {"options": {"baseURL": "https://elsewhere.example/v1", "apiKey": "{env:PAIG_API_KEY}"}}}}'
+_AIDER_ELSEWHERE = "".join(
+    f"{name}=https://elsewhere.example\n"
+    for name in (
+        *("OPENAI_API_BASE", "OPENAI_BASE_URL", "ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL", "GEMINI_API_BASE"),
+        *("AZURE_API_BASE", "AWS_BEDROCK_RUNTIME_ENDPOINT", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+    )
+)
+_ELSEWHERE = "".join(
+    f"{name}=https://elsewhere.example\n"
+    for name in (
+        "OPENAI_API_BASE",
+        "ANTHROPIC_API_BASE",
+        "GEMINI_API_BASE",
+        "AZURE_API_BASE",
+        "AWS_BEDROCK_RUNTIME_ENDPOINT",
+    )
+)
 _ELSEWHERE = '{"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHROPIC_BEDROCK_BASE_URL": "https://elsewhere.example"}}'
 
 RECIPES: Mapping[str, Recipe] = {
     "Claude Code": _agent("", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True),
     "Claude Code, settings that name another host": _agent(
         "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, files={".claude/settings.json": _ELSEWHERE}
+    ),
+    "Claude Code, settings that choose another mode": _agent(
+        "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, files={".claude/settings.json": _VERTEX_ELSEWHERE}
     ),
     "Claude Code, Bedrock": _agent(
         "claude-code-bedrock", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True
@@ -298,6 +333,10 @@ RECIPES: Mapping[str, Recipe] = {
         *("exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
         tools=True,
     ),
+    "Codex, settings that name another host": _agent(
+        *("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
+        files={".codex/config.toml": _CODEX_ELSEWHERE},
+    ),
     "Codex, --for openai": _agent(
         "openai", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT
     ),
@@ -311,6 +350,10 @@ RECIPES: Mapping[str, Recipe] = {
         *("gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT),
         files={".gemini/settings.json": '{"security": {"auth": {"selectedType": "oauth-personal"}}}'},
     ),
+    "Gemini CLI, settings that name another host": _agent(
+        *("", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT),
+        files=dict.fromkeys((".gemini/.env", "work/.env"), f"GOOGLE_GEMINI_BASE_URL={_HOST}\nGEMINI_API_KEY=mine\n"),
+    ),
     "Gemini CLI, Vertex": _agent(
         "gemini-cli-vertex", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, tools=True
     ),
@@ -318,10 +361,21 @@ RECIPES: Mapping[str, Recipe] = {
         "gemini-cli", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, setup=True
     ),
     "Qwen Code": _agent("", "@qwen-code/qwen-code", "qwen", *_FEWER_TOOLS, "-m", GPT, "-p", PROMPT, tools=True),
+    "Qwen Code, settings that name another host": _agent(
+        *("", "@qwen-code/qwen-code", "qwen", *_FEWER_TOOLS, "-m", GPT, "-p", PROMPT),
+        files={
+            ".qwen/settings.json": _QWEN_ELSEWHERE,
+            "work/.env": f"OPENAI_BASE_URL={_HOST}/v1\nOPENAI_API_KEY=mine\n",
+        },
+    ),
     "Qwen Code, paig setup": _agent(
         "qwen-code", "@qwen-code/qwen-code", "qwen", *_FEWER_TOOLS, "-m", GPT, "-p", PROMPT, setup=True
     ),
     "OpenCode": _agent("", "opencode-ai", "opencode", "run", "-m", f"anthropic/{CLAUDE}", PROMPT, tools=True),
+    "OpenCode, settings that name another host": _agent(
+        *("", "opencode-ai", "opencode", "run", "-m", f"anthropic/{CLAUDE}", PROMPT),
+        files=dict.fromkeys((".config/opencode/opencode.json", "work/opencode.json"), _OPENCODE_ELSEWHERE),
+    ),
     "OpenCode, paig setup": _agent(
         "opencode", "opencode-ai", "opencode", "run", "-m", f"openai/{GPT}", PROMPT, setup=True
     ),
@@ -351,7 +405,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "aider": Recipe(
         "",
-        ["aider-chat"],
+        ["aider-chat", "boto3"],
         [
             ("--yes-always", "--no-git", "--model", f"openai/{GPT}", "--message", PROMPT),
             ("--yes-always", "--no-git", "--no-stream", "--model", f"openai/{GPT}", "--message", PROMPT),
@@ -360,12 +414,22 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "aider, Claude": Recipe(
         "",
-        ["aider-chat"],
+        ["aider-chat", "boto3"],
         [
             ("--yes-always", "--no-git", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT),
             ("--yes-always", "--no-git", "--no-stream", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT),
         ],
         "aider",
+    ),
+    "aider, settings that name another host": Recipe(
+        "",
+        ["aider-chat", "boto3"],
+        [
+            ("--yes-always", "--no-git", "--model", model, "--message", PROMPT)
+            for model in (f"openai/{GPT}", f"anthropic/{CLAUDE}", f"gemini/{GEMINI}", f"bedrock/{BEDROCK_CLAUDE}")
+        ],
+        "aider",
+        files={"work/.env": _AIDER_ELSEWHERE},
     ),
     "llm": Recipe(
         "",
@@ -385,6 +449,13 @@ RECIPES: Mapping[str, Recipe] = {
         "@aaif/goose-binary-linux-x64",
         *("goose-binary-linux-x64", "run", "--no-session", "-t", PROMPT),
         tools=True,
+        variables={"GOOSE_PROVIDER": "openai", "GOOSE_MODEL": GPT, "GOOSE_DISABLE_KEYRING": "1"},
+    ),
+    "goose, settings that name another host": _agent(
+        "goose",
+        "@aaif/goose-binary-linux-x64",
+        *("goose-binary-linux-x64", "run", "--no-session", "-t", PROMPT),
+        files={".config/goose/config.yaml": f"OPENAI_HOST: {_HOST}\nOPENAI_BASE_PATH: v1/chat/completions\n"},
         variables={"GOOSE_PROVIDER": "openai", "GOOSE_MODEL": GPT, "GOOSE_DISABLE_KEYRING": "1"},
     ),
     "goose, Claude": _agent(

@@ -164,7 +164,7 @@ def _bedrock(base: str, key: str) -> Variables:
     }
 
 
-_CLAUDE_MODES = (
+CLAUDE_MODES = (
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_MANTLE",
     "CLAUDE_CODE_USE_VERTEX",
@@ -176,12 +176,12 @@ _CLAUDE_MODES = (
 
 
 def _claude_code(base: str, key: str) -> Variables:
-    return {**dict.fromkeys(_CLAUDE_MODES), **_anthropic(base, key)}
+    return {**dict.fromkeys(CLAUDE_MODES), **_anthropic(base, key)}
 
 
 def _claude_code_bedrock(base: str, key: str) -> Variables:
     return {
-        **dict.fromkeys(_CLAUDE_MODES),
+        **dict.fromkeys(CLAUDE_MODES),
         **{"CLAUDE_CODE_USE_BEDROCK": "1", **_bedrock(base, key)},
         **{"ANTHROPIC_API_KEY": None, "ANTHROPIC_AUTH_TOKEN": None},
     }
@@ -189,7 +189,7 @@ def _claude_code_bedrock(base: str, key: str) -> Variables:
 
 def _claude_code_vertex(base: str, key: str) -> Variables:
     return {
-        **dict.fromkeys(_CLAUDE_MODES),
+        **dict.fromkeys(CLAUDE_MODES),
         **{"CLAUDE_CODE_USE_VERTEX": "1", "CLAUDE_CODE_SKIP_VERTEX_AUTH": "1", "CLOUD_ML_REGION": "global"},
         **{"ANTHROPIC_VERTEX_BASE_URL": f"{base}/google-vertex", "ANTHROPIC_VERTEX_PROJECT_ID": "paig"},
         **{"ANTHROPIC_AUTH_TOKEN": key, "ANTHROPIC_API_KEY": None},
@@ -197,11 +197,13 @@ def _claude_code_vertex(base: str, key: str) -> Variables:
 
 
 def _claude_settings(name: str, route: str) -> Callable[[str], Sequence[str]]:
-    """The option that overrides Claude Code's own settings file, which may name another address.
+    """The option that overrides Claude Code's own settings file, which may name another address or choose another mode.
 
     The file in turn overrides the environment.
     """
-    return lambda base: ("--settings", json.dumps({"env": {name: f"{base}/{route}"}}))
+    mode = {"bedrock": "CLAUDE_CODE_USE_BEDROCK", "google-vertex": "CLAUDE_CODE_USE_VERTEX"}.get(route)
+    modes = {other: "1" if other == mode else "" for other in CLAUDE_MODES}
+    return lambda base: ("--settings", json.dumps({"env": {name: f"{base}/{route}", **modes}}))
 
 
 def _codex(base: str, key: str) -> Variables:
@@ -226,6 +228,11 @@ def _gemini_settings(kind: str) -> File:
     return File(f"{kind}.json", lambda base: text, variable="GEMINI_CLI_SYSTEM_SETTINGS_PATH")
 
 
+def _qwen_settings(base: str) -> str:
+    """Its system settings: models of the user's own settings would take the key to the addresses that they name."""
+    return json.dumps({"modelProviders": {"openai": []}}) + "\n"
+
+
 def _opencode(base: str, key: str) -> Variables:
     providers = {
         "openai": {"options": {"baseURL": f"{base}/openai/v1", "apiKey": "{env:PAIG_API_KEY}"}},
@@ -241,7 +248,9 @@ def _qwen_arguments(base: str) -> Sequence[str]:
 
 def _aider_arguments(base: str) -> Sequence[str]:
     """A `.env` beside the code wins over the environment; options win over it."""
-    return ("--openai-api-base", f"{base}/openai/v1", "--set-env", f"ANTHROPIC_API_BASE={base}/anthropic")
+    addresses = {name: value for name, value in _litellm(base, "").items() if value and value.startswith(base)}
+    set_again = [part for name, value in addresses.items() for part in ("--set-env", f"{name}={value}")]
+    return ("--openai-api-base", f"{base}/openai/v1", *set_again)
 
 
 def _copilot(base: str, key: str) -> Variables:
@@ -274,6 +283,7 @@ def _continue_config(base: str) -> str:
 
 
 _GEMINI_KEY, _VERTEX = _gemini_settings("gemini-api-key"), _gemini_settings("vertex-ai")
+_QWEN = File("qwen.json", _qwen_settings, variable="QWEN_CODE_SYSTEM_SETTINGS_PATH")
 _CLAUDE = _claude_settings("ANTHROPIC_BASE_URL", "anthropic")
 _CLAUDE_BEDROCK = _claude_settings("ANTHROPIC_BEDROCK_BASE_URL", "bedrock")
 _CLAUDE_VERTEX = _claude_settings("ANTHROPIC_VERTEX_BASE_URL", "google-vertex")
@@ -310,7 +320,7 @@ CLIENTS: Mapping[str, ClientProgram] = {
     "codex": ClientProgram("Codex", _codex, ("codex",), _codex_arguments, agent=True),
     "gemini-cli": ClientProgram("Gemini CLI", _google, ("gemini",), file=_GEMINI_KEY, agent=True),
     "gemini-cli-vertex": ClientProgram("Gemini CLI, Vertex mode", _google_vertex, (), file=_VERTEX, agent=True),
-    "qwen-code": ClientProgram("Qwen Code", _openai, ("qwen",), _qwen_arguments, agent=True),
+    "qwen-code": ClientProgram("Qwen Code", _openai, ("qwen",), _qwen_arguments, file=_QWEN, agent=True),
     "opencode": ClientProgram("OpenCode", _opencode, ("opencode",), agent=True),
     "copilot": ClientProgram("Copilot CLI", _copilot, ("copilot",), agent=True),
     "continue": ClientProgram(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paig_client.addresses import PROXY, root
-from paig_client.environment import codex_provider
+from paig_client.environment import CLAUDE_MODES, codex_provider
 from paig_client.settings_text import Wanted, set_dotenv, set_json, set_toml
 
 Edit = Callable[[str, str, str], str]
@@ -198,6 +198,13 @@ def _dotenv(make: Callable[[str, str], Mapping[str, str]]) -> Edit:
     return lambda text, base, key: set_dotenv(text, make(base, key))
 
 
+def _claude_code(text: str, base: str, key: str) -> str:
+    """Name the gateway, and turn off the modes that are chosen there: in them the key would go to another address."""
+    modes = {name: "" for name in CLAUDE_MODES if f'"{name}"' in text}
+    wanted = {"ANTHROPIC_BASE_URL": f"{base}/anthropic", "ANTHROPIC_AUTH_TOKEN": key}
+    return set_json(text, {"env": {**wanted, **modes}})
+
+
 def _codex(text: str, base: str, key: str) -> str:
     """Choose the gateway as the provider of Codex, and describe it; a variable would be read in place of the key."""
     provider = {**codex_provider(base), "experimental_bearer_token": key, "env_key": None}
@@ -234,11 +241,7 @@ def _qwen(base: str, key: str) -> dict[str, object]:
 SETUPS: Mapping[str, Setup] = {
     "claude-code": Setup(
         "Claude Code",
-        {
-            ".claude/settings.json": _json(
-                lambda base, key: {"env": {"ANTHROPIC_BASE_URL": f"{base}/anthropic", "ANTHROPIC_AUTH_TOKEN": key}}
-            )
-        },
+        {".claude/settings.json": _claude_code},
         ("CLAUDE_CONFIG_DIR", ".claude"),
     ),
     "codex": Setup("Codex", {".codex/config.toml": _codex}, ("CODEX_HOME", ".codex")),

@@ -61,6 +61,19 @@ def test_settings_that_are_there_stay(paig: Paig, person: Path) -> None:
     assert file.read_text() == before
 
 
+def test_other_modes_of_claude_code_are_turned_off(paig: Paig, person: Path) -> None:
+    """In Vertex mode it would send the key to the address that the settings name for that."""
+    file = person / ".claude/settings.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        '{"env": {"CLAUDE_CODE_USE_VERTEX": "1", "ANTHROPIC_VERTEX_BASE_URL": "https://elsewhere.example"}}'
+    )
+    assert paig("setup", "claude-code", "--yes").code == 0
+    env = json.loads(file.read_text())["env"]
+    assert env["CLAUDE_CODE_USE_VERTEX"] == ""
+    assert "CLAUDE_CODE_USE_BEDROCK" not in env
+
+
 def test_a_file_that_was_changed_since_is_left_alone(paig: Paig, person: Path) -> None:
     """What the person wrote after the setup is theirs."""
     paig("setup", "claude-code", "--yes")

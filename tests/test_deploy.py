@@ -22,11 +22,14 @@ import httpx2
 import psycopg
 import pytest
 import yaml
+from websockets.asyncio.client import connect
 
 from paig_gateway import config
+from paig_gateway.config import ServerSpec
 from paig_gateway.secrets.home import FROM_FILES
 from paig_gateway.simulator.serve import running_simulator
-from tests.gateway.end_to_end.conftest import environment, running_world, simulated_providers
+from tests.gateway.end_to_end.conftest import World, environment, running_world, simulated_providers
+from tests.gateway.end_to_end.waiting import until
 
 __all__ = ["environment"]
 
@@ -113,8 +116,9 @@ def test_compose_file_is_valid() -> None:
     checked = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     found = yaml.safe_load(file.read_text("utf-8"))
-    for entry in found["configs"].values():
-        assert (file.parent / entry["file"]).is_file()
+    mounted = [volume.split(":")[0] for one in found["services"].values() for volume in one.get("volumes", [])]
+    for name in [name for name in mounted if name.startswith("./")]:
+        assert (file.parent / name).is_file()
     page = (ROOT / "docs" / "deploy" / "containers.md").read_text("utf-8")
     for name, entry in found["secrets"].items():
         assert entry["file"] == f"./secrets/{name}"
@@ -369,6 +373,21 @@ def caddy(folder: Path, port: int, gateway: str) -> list[str]:
     return ["caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
 
 
+def haproxy(folder: Path, port: int, gateway: str) -> list[str]:
+    """How HAProxy is started with the lines of the page on proxies: a node that is down, and a gateway."""
+    page = (ROOT / "docs" / "deploy" / "proxies.md").read_text("utf-8")
+    [text] = re.findall(r"```text\n(defaults\n.*?)```", page, re.DOTALL)
+    for old, new in {
+        ":443 ssl crt /etc/haproxy/gateway.example.pem": f"127.0.0.1:{port}",
+        "10.0.0.11:8787": f"127.0.0.1:{free_port()}",
+        "10.0.0.12:8787": gateway,
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "haproxy.cfg").write_text(text, "utf-8")
+    return ["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"]
+
+
 @contextlib.asynccontextmanager
 async def running(command: list[str], folder: Path, port: int) -> AsyncIterator[str]:
     """A proxy in front of a gateway; its address."""
@@ -398,21 +417,26 @@ async def running(command: list[str], folder: Path, port: int) -> AsyncIterator[
         pytest.param(
             started, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"needs {name}"), id=started.__name__
         )
-        for name, started in (("nginx", nginx), ("nginx", nginx_of_the_page), ("caddy", caddy))
+        for name, started in (("nginx", nginx), ("nginx", nginx_of_the_page), ("caddy", caddy), ("haproxy", haproxy))
     ],
 )
-async def test_a_proxy_passes_streams_and_large_bodies(
+async def test_a_proxy_passes_all_that_clients_send(
     proxy: Callable[[Path, int, str], list[str]], environment: None, tmp_path: Path
 ) -> None:
-    """Behind a proxy that is configured as we say, a stream comes event by event and a large body passes."""
+    """Behind a proxy as we configure it: streams come event by event, large bodies, WebSockets and addresses arrive."""
     message = {"role": "user", "content": "Hello [sim:chunk_delay=0.1]"}
     chat = {"model": "gpt-4o-mini", "messages": [message], "max_completion_tokens": 100}
     port = free_port()
+    server = ServerSpec(trusted_proxies=["127.0.0.1/32"])
     async with (
         running_simulator() as base,
-        running_world(tmp_path / "home", simulated_providers(base)) as world,
+        running_world(tmp_path / "home", simulated_providers(base), server) as world,
         running(proxy(tmp_path, port, world.origin.removeprefix("http://")), tmp_path, port) as front,
-        httpx2.AsyncClient(trust_env=False, timeout=60, headers={"authorization": f"Bearer {world.key}"}) as http,
+        httpx2.AsyncClient(
+            transport=httpx2.AsyncHTTPTransport(local_address="127.0.0.2"),
+            timeout=60,
+            headers={"authorization": f"Bearer {world.key}", "x-forwarded-for": "203.0.113.9"},
+        ) as http,
     ):
         url = f"{front}/proxy/openai/v1/chat/completions"
         async with http.stream("POST", url, json={**chat, "stream": True}) as answer:
@@ -424,3 +448,16 @@ async def test_a_proxy_passes_streams_and_large_bodies(
         large = {**chat, "messages": [{"role": "user", "content": [image]}]}
         answer = await http.post(url, json=large)
         assert answer.status_code == 200, answer.text
+        # The address is that from which the proxy was called, not the one that the client claims.
+        await until(lambda: used_from(world, "127.0.0.2"))
+        async with connect(
+            f"{front.replace('http', 'ws', 1)}/proxy/openai/v1/realtime?model=gpt-realtime",
+            additional_headers={"authorization": f"Bearer {world.key}"},
+            proxy=None,
+        ) as socket:
+            assert json.loads(await socket.recv())["type"] == "session.created"
+
+
+async def used_from(world: World, address: str) -> bool:
+    """Whether the key was last used from that address."""
+    return (await world.admin.keys.get("tester")).last_used_from == address

@@ -107,7 +107,7 @@ def gateways() -> list[Running]:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:  # the gateway holds it
                 since = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
-                found.append(Running(file.read().strip(), int(path.stem), since))
+                found.append(Running(file.read().strip(), int(path.stem.partition("-")[0]), since))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -449,15 +450,22 @@ def _announced(home: Path, origin: str) -> Generator[None, None, None]:
 
     folder = home / "listening"
     folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{os.getpid()}.url"
-    with open(os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(origin)
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    for number in itertools.count():
+        # Process ids are not unique where containers share the folder: in each of them the gateway is process 1.
+        path = folder / f"{os.getpid()}-{number}.url"
+        with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            file.truncate()
+            file.write(origin)
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def _greeting(store: OpenDatabase, server: ServerSpec, certificate: Certificate | None) -> str:

@@ -14,9 +14,10 @@ import httpx2
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from paig_client import listener
 from paig_gateway.app import OpenDatabase
 from paig_gateway.config import Config, LedgerSpec
-from paig_gateway.server import serve
+from paig_gateway.server import _announced, serve
 from tests.gateway.databases import Postgres
 
 TOKEN = "an-admin-token-for-tests-0123456789"
@@ -151,3 +152,16 @@ def test_a_worker_opens_so_many_connections(
         with pytest.raises(PoolTimeout):
             store.engine.connect()
     store.engine.dispose()
+
+
+def test_gateways_with_the_same_process_id_announce_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own file: in containers that share the home folder, every gateway is process 1."""
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path))
+    with _announced(tmp_path, "http://10.0.0.1:8787"):
+        with _announced(tmp_path, "http://10.0.0.2:8787"):
+            assert {one.url: one.pid for one in listener.gateways()} == {
+                "http://10.0.0.1:8787": os.getpid(),
+                "http://10.0.0.2:8787": os.getpid(),
+            }
+        assert listener.running() == ["http://10.0.0.1:8787"]
+    assert listener.running() == []

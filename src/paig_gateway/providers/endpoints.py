@@ -139,7 +139,9 @@ def parse(text: str) -> tuple[Endpoint, ...]:
             continue
         if (heading := _HEADING.fullmatch(line)) is not None:
             api, errors = heading[1], cast(ErrorShape, heading[3])
-            kinds = frozenset(kind for word in heading[2].split() for kind in _kinds(word))
+            words = heading[2].split()
+            kinds = frozenset(kind for word in words if word[0] != "-" for kind in _kinds(word))
+            kinds -= {word[1:] for word in words if word[0] == "-"}
             sections.append([])
             continue
         cells = line.split()

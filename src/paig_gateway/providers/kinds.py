@@ -13,8 +13,10 @@ from paig_gateway.providers.adapters import ANTHROPIC, BEDROCK, VERTEX, Adapter
 from paig_gateway.providers.auth import AuthScheme
 from paig_gateway.providers.paths import (
     PathRule,
+    anthropic,
     azure,
     bedrock,
+    cohere,
     compatible,
     fireworks,
     fixed,
@@ -30,7 +32,7 @@ from paig_gateway.providers.paths import (
     zai,
 )
 
-_OPENAI_LIKE = fixed("/openai/v1", "/v1")
+_OPENAI_LIKE = fixed("/v1")
 _OPENAI: frozenset[ErrorShape] = frozenset({"openai"})
 _BOTH: frozenset[ErrorShape] = frozenset({"openai", "anthropic"})
 
@@ -133,7 +135,7 @@ _ROWS = (
         "anthropic",
         "https://api.anthropic.com",
         auth="x-api-key",
-        path=versioned("/v1"),
+        path=anthropic,
         speaks=_BOTH,
         adapters={"anthropic": ANTHROPIC},
         price_provider="anthropic",
@@ -142,7 +144,7 @@ _ROWS = (
         "anthropic-aws",
         "https://aws-external-anthropic.{region}.api.aws",
         auth="aws-anthropic",
-        path=versioned("/v1"),
+        path=anthropic,
         speaks=_BOTH,
         adapters={"anthropic": ANTHROPIC},
         price_provider="anthropic",
@@ -257,16 +259,14 @@ _ROWS = (
     ProviderKind(
         "deepseek",
         "https://api.deepseek.com",
-        path=fixed("/openai/v1", "/v1", keeps="/beta", messages=("/v1|/beta", "/anthropic/v1")),
+        path=fixed("/v1", keeps="/beta(?:/v1)?", messages=("/v1|/beta", "/anthropic/v1")),
         speaks=_BOTH,
         price_provider="deepseek",
     ),
     ProviderKind(
         "cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION, both_maxima=True
     ),
-    ProviderKind(
-        "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
-    ),
+    ProviderKind("cohere", "https://api.cohere.com", path=cohere, price_provider="cohere"),
     ProviderKind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
     ProviderKind("crusoe", "https://api.inference.crusoecloud.com/v1"),
     ProviderKind("snowflake", None, speaks=_BOTH, path=fixed("/api/v2/cortex/v1", "/v1"), both_maxima=True),
@@ -298,7 +298,7 @@ _ROWS = (
     ProviderKind(
         "moonshot",
         "https://api.moonshot.ai/v1",
-        path=fixed("/openai/v1", "/v1", messages=("/v1", "/anthropic/v1")),
+        path=fixed("/v1", messages=("/v1", "/anthropic/v1")),
         speaks=_BOTH,
         price_provider="moonshotai",
     ),

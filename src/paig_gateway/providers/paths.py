@@ -66,10 +66,11 @@ def fixed(*prefixes: str, keeps: str = "", messages: tuple[str, str] | None = No
     """The base URL holds the version: any of `prefixes` at the path's start is dropped, even if repeated.
 
     Args:
-        *prefixes: The prefixes.
+        *prefixes: The prefixes, besides OpenAI's own spelling (`/openai/v1`).
         keeps: A pattern of what may follow them, and is kept.
         messages: For another base URL of the Messages API: a pattern of the end of the base URL, and its replacement.
     """
+    prefixes = (*prefixes, "/openai/v1")
     strip = re.compile(f"(?:(?:{_joined(*map(re.escape, prefixes))})(?=/))+")
 
     def build(base: str, path: str, settings: Mapping[str, str]) -> str:
@@ -133,7 +134,7 @@ zai = beside(
 )
 """Z.ai: the plan for coding has a base URL of its own beside the usual one."""
 
-_OPENAI_LIKE = fixed("/openai/v1", "/v1")
+_OPENAI_LIKE = fixed("/v1")
 ollama = beside(_OPENAI_LIKE, (r"(?:/v1)*(/api/.*)", "/v1", ""))
 """Ollama: its own API (`/api/…`) stands beside the compatible ones under `/v1`."""
 
@@ -244,6 +245,8 @@ def _vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
         version = "v1beta1"
     if rest.startswith("/models/"):
         rest = "/publishers/google" + rest
+    elif (compatible_api := _OPENAI_ALONE.fullmatch(path)) is not None:
+        rest = f"/endpoints/openapi{compatible_api[1]}"
     location = settings.get("location", "global")
     project = settings.get("project")
     if rest.startswith(("/publishers/", "/endpoints/", "/cachedContents")) and project:
@@ -260,7 +263,7 @@ vertex = PathRule(
     _vertex,
     re.compile(
         r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*(?:/projects/[^/]+/locations/[a-z0-9-]+)?"
-        r"(?:/publishers/[a-z0-9-]+|/endpoints/openapi)?"
+        r"(?:/publishers/[a-z0-9-]+|/endpoints/openapi)?|/openai(?:/v1)*"
     ),
 )
 """Vertex AI: project and location are filled in where the client names none.
@@ -268,10 +271,30 @@ vertex = PathRule(
 Clients of the Gemini API's spelling (`/v1beta/models/…`) mean Google's own publisher.
 """
 
+anthropic = beside(
+    versioned("/v1"),
+    (r"(?:/v1)*/(?:anthropic|openai)(?:/v1)*(/.*)", "/v1", "/v1"),
+    before="(?:/v1)*/(?:anthropic|openai)(?:/v1)*",
+)
+"""Anthropic: the Messages API, and OpenAI's chat as its clients spell it."""
+
+_OPENAI_ALONE = re.compile(
+    r"(?:/(?:v1beta1|v1beta|v1alpha|v1|v2|openai|compatibility))*(/(?:chat/completions|completions|embeddings)/?)"
+)
+"""OpenAI's API at a provider whose own API has other endpoints, with any version or none before it."""
+
+cohere = beside(
+    versioned("/v2", "/v1", "/compatibility/v1"),
+    (_OPENAI_ALONE.pattern, "(?:/compatibility)?/v[12]", "/compatibility/v1"),
+    before="/openai(?:/v1)*",
+)
+"""Cohere: OpenAI's API is served below `/compatibility`."""
+
 mistral = beside(
     versioned("/v1", "/v2"),
+    (r"(?:/v1)*/openai(?:/v1)*(/.*)", "/v[12]", "/v1"),
     (r"(/(?:models/chat/completions|rawPredict|streamRawPredict|providers/mistral/azure/ocr)/?)", "/v[12]", ""),
-    before="/models|/providers/mistral/azure",
+    before="/models|/providers/mistral/azure|(?:/v1)*/openai(?:/v1)*",
 )
 """Mistral, and its models at Azure and Google under the paths of its own SDKs for them."""
 
@@ -288,10 +311,11 @@ huggingface = beside(
         r"/[a-z0-9-]+/(?:v1/openai|v1|v3/openai|openai/v1|inference/v1|compatibility/v1|api/paas/v4)",
     ),
     (_HUGGING_FACE_TASKS, "/v1", ""),
+    (r"/openai/v1(/.*)", "/v1", "/v1"),
 )
 """Hugging Face's router: `/v1` chooses a provider by itself, others are named before their own base path."""
 
-_GEMINI = versioned("/v1beta", "/v1alpha", "/v1", beside="/upload|/download", below="/openai")
+_GEMINI = versioned("/v1beta", "/v1alpha", "/v1", beside="/upload|/download", below="/openai(?:/v1)*")
 _VERTEX_VERSIONS = r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*"
 _VERTEX_PLACE = r"(?:/projects/[^/]+/locations/[a-z0-9-]+)?"
 _VERTEX_PUBLISHER = r"(?:/publishers/google|/endpoints/openapi)?"
@@ -300,11 +324,16 @@ _VERTEX_SPELLED = re.compile(
 )
 
 
+_GEMINI_OPENAI = re.compile(r"(?:/v1beta|/v1alpha|/v1)*/openai(?:/v1)*(/.*)")
+
+
 def _google(base: str, path: str, settings: Mapping[str, str]) -> str:
     found = _VERTEX_SPELLED.match(path)
     if found is not None and ("v1beta1" in found["versions"] or found["place"] or found["publisher"]):
         compatible_api = found["publisher"] == "/endpoints/openapi"
         path = f"/v1beta{'/openai' if compatible_api else ''}{path[found.end() :]}"
+    if (openai := _GEMINI_OPENAI.fullmatch(path) or _OPENAI_ALONE.fullmatch(path)) is not None:
+        return f"{re.sub(r'(?:/v1beta|/v1)?(?:/openai)?$', '', base)}/v1beta/openai{openai[1]}"
     return _GEMINI(base, path, settings)
 
 

@@ -31,7 +31,7 @@ Knows = Callable[[Member, Format, Call], bool]
 """Whether a member of a route has the model of a call: it has a price or a name for it."""
 
 _NATIVE = re.compile(
-    r"/+(?:(?:v1|v1beta|v1beta1|v2|openai|model|upload|download|guardrail)/|api/(?:chat|embed|embeddings|generate|ps|show|tags|version)/*$|ws/+google\.|async-invoke(?:/|$))"
+    r"/+(?:(?:v1|v1alpha|v1beta|v1beta1|v2|openai|model|upload|download|guardrail|guardrail-checks|knowledgebases|flows)/|api/(?:chat|embed|embeddings|generate|ps|show|tags|version)/*$|ws/+google\.|(?:async-invoke|foundation-models|inference-profiles|model-invocation-jobs?|rerank|retrieveAndGenerate|retrieveAndGenerateStream|optimize-prompt)(?:/|$))"
 )
 _BELOW_A_NAME = re.compile(r"/+(?!admin/|me/|proxy/)[\w.-]+(/+.+)")
 
@@ -95,7 +95,7 @@ def find(
             match, or none is known to serve the model.
     """
     likely = endpoints.choose(found, KINDS)
-    model = read(likely.format, likely.model).model if likely is not None else ""
+    model = _model(likely, read) if likely is not None else ""
     if model and (named := model_route(directory.snapshot.models, model)) is not None:
         return named
     speaking = {
@@ -109,14 +109,16 @@ def find(
             f"No route of the key '{caller.key}' has {method} {target.path}. Check the path, or name the route before "
             f"it: /proxy/ROUTE{target.path}. Routes it may use: {', '.join(directory.routes_of(caller)) or 'none'}.",
         )
+    calls = _read_by_each(speaking, read)
+    model = model or next((call.model for call in calls.values() if call.model), "")
     if model:
         fitting = [
             name
-            for name, (route, match) in speaking.items()
-            if any(knows(member, match.format, read(match.format, match.model)) for member in route.members)
+            for name, call in calls.items()
+            if any(knows(member, speaking[name][1].format, call) for member in speaking[name][0].members)
         ]
     else:
-        fitting = _without_model(speaking, headers, holders)
+        fitting = _without_model(speaking, target, headers, holders)
     if len(fitting) == 1:
         return fitting[0]
     raise _ambiguous(target, model, fitting, list(speaking))
@@ -181,13 +183,46 @@ def _speaks(member: Member, fmt: Format, path: str) -> bool:
     return has_path(member.provider, fmt, path)
 
 
+def _model(match: endpoints.Match, read: ReadCall) -> str:
+    """The model of a request; empty where this format cannot read it, as another of the same path may."""
+    try:
+        return read(match.format, match.model).model
+    except GatewayError:
+        return ""
+
+
+def _read_by_each(speaking: Mapping[str, tuple[ActiveRoute, endpoints.Match]], read: ReadCall) -> dict[str, Call]:
+    """The request as the format of each route reads it, without the routes whose format cannot.
+
+    Raises:
+        GatewayError: None of them can; as the first one says.
+    """
+    calls: dict[str, Call] = {}
+    wrong: GatewayError | None = None
+    for name, (_, match) in speaking.items():
+        try:
+            calls[name] = read(match.format, match.model)
+        except GatewayError as error:
+            wrong = wrong or error
+    if not calls and wrong is not None:
+        raise wrong
+    return calls
+
+
+_GOOGLES = re.compile(r"/+(?:v1alpha|v1beta1?|upload|download)/")
+
+
 def _without_model(
-    speaking: Mapping[str, tuple[ActiveRoute, endpoints.Match]], headers: Collection[bytes], holders: Collection[str]
+    speaking: Mapping[str, tuple[ActiveRoute, endpoints.Match]],
+    target: Target,
+    headers: Collection[bytes],
+    holders: Collection[str],
 ) -> list[str]:
     """The routes that match a request without a model.
 
     With a stored object: the route named after its provider, else the routes with that provider as a member. Otherwise
-    Anthropic's routes if Anthropic's header was sent, and all others if not.
+    those of the API that the request speaks: Anthropic's by its header, Google's by its header or path, else the
+    others. If no route speaks that API, all of them.
     """
     if holders:
         own = [name for name in speaking if name in holders]
@@ -196,8 +231,17 @@ def _without_model(
             for name, (route, _) in speaking.items()
             if any(member.provider.name in holders for member in route.members)
         ]
-    anthropic = b"anthropic-version" in headers
-    return [name for name, (_, match) in speaking.items() if (match.format.errors == "anthropic") is anthropic]
+    if b"anthropic-version" in headers:
+        spoken = "anthropic"
+    elif b"x-goog-api-key" in headers or _GOOGLES.match(target.path):
+        spoken = "google"
+    else:
+        spoken = ""
+    shapes = {name: match.format.errors for name, (_, match) in speaking.items()}
+    of_shape = [
+        name for name, errors in shapes.items() if (errors if errors in ("anthropic", "google") else "") == spoken
+    ]
+    return of_shape or list(speaking)
 
 
 def _ambiguous(target: Target, model: str, fitting: list[str], speaking: list[str]) -> GatewayError:

@@ -129,12 +129,16 @@ def answer(shape: ListShape, models: Mapping[str, str], model: str | None) -> by
     return msgspec.json.encode({"data": shown, "has_more": False, "first_id": first, "last_id": last})
 
 
+_MISTRALS: Mapping[str, object] = {"type": "base", "capabilities": {}}
+"""What Mistral's SDK needs in a list that is otherwise OpenAI's (mistralai 3.7); other clients pass it over."""
+
+
 def _one(shape: ListShape, model: str, route: str) -> dict[str, object]:
     if shape == "google":
         return {"name": f"models/{model}", "displayName": model, "description": f"served by the route {route}"}
     if shape == "anthropic":
         return {"type": "model", "id": model, "display_name": model, "created_at": _UNKNOWN_DATE}
-    return {"id": model, "object": "model", "created": 0, "owned_by": route}
+    return {"id": model, "object": "model", "created": 0, "owned_by": route, **_MISTRALS}
 
 
 def narrows(exchange: Exchange, status: int) -> bool:

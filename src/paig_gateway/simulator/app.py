@@ -26,6 +26,7 @@ from .sockets import SimulatedSockets
 from .traffic import Received, ReceivedLog, Served
 from .videos import Videos
 from .wire import encode
+from .xai import DeferredCompletions
 
 
 class Simulator:
@@ -65,8 +66,10 @@ class Simulator:
             lambda request: self._routes.find(request),
             lambda mount: self.served.setdefault(mount, Served()),
         )
-        self._videos, self._gemini_files = Videos(), GeminiFiles()
-        self._routes = RoutingTable(self._store, self._files, self._batches, self._videos, self._gemini_files)
+        self._videos, self._gemini_files, self._deferred = Videos(), GeminiFiles(), DeferredCompletions()
+        self._routes = RoutingTable(
+            self._store, self._files, self._batches, self._videos, self._gemini_files, self._deferred
+        )
         self._clock = clock
         self._sockets = SimulatedSockets(
             self._guard,
@@ -95,6 +98,7 @@ class Simulator:
         self._batches.clear()
         self._videos.clear()
         self._gemini_files.clear()
+        self._deferred.clear()
         self._times.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

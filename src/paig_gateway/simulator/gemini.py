@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from . import gemini_media
 from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, free
 from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, new_id, objects, pretty, spaced
@@ -109,7 +110,7 @@ def _read(request: SimulatedRequest) -> Prompt:
     thinking: Document = get(config, "thinkingConfig") or {}
     level = get(thinking, "thinkingLevel")
     prompt.reasoning = effort(prompt.model, level.lower() if isinstance(level, str) else None)
-    if get(thinking, "thinkingBudget") == 0:
+    if get(thinking, "thinkingBudget") == 0 or "-tts" in prompt.model or "-image" in prompt.model:
         prompt.reasoning = 0
     return prompt
 
@@ -136,8 +137,12 @@ def usage(request: SimulatedRequest, tokens: TokenCounts, output: int | None = N
     counted["promptTokensDetails"] = modalities(tokens)
     if tokens.reasoning:
         counted["thoughtsTokenCount"] = tokens.reasoning
+    if on_vertex(request) or tokens.made:
+        split = {"TEXT": max(0, visible - sum(tokens.made.values())), **tokens.made}
+        counted["candidatesTokensDetails"] = [
+            {"modality": kind, "tokenCount": amount} for kind, amount in split.items() if amount
+        ]
     if on_vertex(request):
-        counted["candidatesTokensDetails"] = [{"modality": "TEXT", "tokenCount": visible}]
         counted["trafficType"] = _traffic(request)
     else:
         counted["serviceTier"] = str(get(request.body, "serviceTier") or "standard").lower()
@@ -188,10 +193,12 @@ def _thoughts(request: SimulatedRequest, reply: Reply) -> list[Document]:
 
 def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
+    made = [] if reply.calls else gemini_media.generated(_modalities(request), prompt, reply)
     if prompt.stream:
-        answer = _stream(request, _chunks(request, prompt, reply))
+        answer = _stream(request, _chunks(request, prompt, reply, made))
     else:
-        parts = [*_thoughts(request, reply), *(_calls(reply) or [{"text": reply.text}])]
+        said = [] if made and not reply.text else [{"text": reply.text}]
+        parts = [*_thoughts(request, reply), *(_calls(reply) or said), *made]
         value: Document = {"candidates": [_candidate(request, n, parts, reply) for n in range(prompt.samples)]}
         if not request.faults.no_usage:
             value["usageMetadata"] = usage(request, reply.tokens)
@@ -200,9 +207,16 @@ def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return answer
 
 
-def _chunks(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> list[Document]:
+def _modalities(request: SimulatedRequest) -> list[str]:
+    config: Document = get(request.body, "generationConfig") or {}
+    return [str(kind).upper() for kind in get(config, "responseModalities") or ()]
+
+
+def _chunks(request: SimulatedRequest, prompt: Prompt, reply: Reply, made: list[Document]) -> list[Document]:
     steps = [[part] for part in _thoughts(request, reply)]
-    steps += [[part] for part in _calls(reply)] or [[{"text": piece}] for piece in reply.pieces or [""]]
+    pieces = reply.pieces or ([] if made else [""])
+    steps += [[part] for part in _calls(reply)] or [[{"text": piece}] for piece in pieces]
+    steps += [[part] for part in made]
     closing = _closing(request, reply)
     visible = reply.tokens.output - reply.tokens.reasoning
     chunks: list[Document] = []

@@ -11,15 +11,12 @@ import base64
 from . import gemini
 from .faults import strip
 from .files import form_fields
+from .gemini_media import PNG
 from .openai_common import SHAPE, body, stream, wanted_model
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
 from .reply import MEDIA_TOKENS, Prompt, TokenCounts, quarter
 from .wire import Document, inner, pretty, sse
 
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-"""One pixel: what every picture is."""
 _TOKENS = {"low": 272, "medium": 1056, "high": 4160}
 _PICTURE = base64.b64encode(PNG).decode()
 

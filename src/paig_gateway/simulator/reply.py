@@ -56,7 +56,10 @@ class ToolCall:
 
 @dataclass(slots=True)
 class TokenCounts:
-    """Token counts. `cached`, `written` and `media` (by kind) are parts of `input`, `reasoning` is one of `output`."""
+    """Token counts.
+
+    `cached`, `written` and `media` (by kind) are parts of `input`, `reasoning` and `made` (by kind) of `output`.
+    """
 
     input: int = 0
     cached: int = 0
@@ -64,6 +67,7 @@ class TokenCounts:
     output: int = 0
     reasoning: int = 0
     media: dict[str, int] = field(default_factory=dict[str, int])
+    made: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def total(self) -> int:

@@ -10,6 +10,7 @@ from . import (
     batches,
     bedrock,
     bedrock_invoke,
+    cohere,
     embeddings,
     files,
     gemini,
@@ -21,6 +22,7 @@ from . import (
     pictures,
     sound,
     videos,
+    xai,
 )
 from .files import Files
 from .gemini_live import play_live
@@ -40,8 +42,10 @@ _FAMILIES = {
     "groq": "groq",
     "bedrock": "bedrock",
     "mistral": "mistral",
+    "cohere": "cohere",
+    "xai": "xai",
 }
-_SHAPES = {"anthropic": anthropic.SHAPE, "google": gemini.SHAPE, "bedrock": bedrock.SHAPE}
+_SHAPES = {"anthropic": anthropic.SHAPE, "google": gemini.SHAPE, "bedrock": bedrock.SHAPE, "cohere": cohere.SHAPE}
 
 # The base path before an operation of OpenAI's APIs. Where it is known, no other is accepted: a gateway that forgets or
 # doubles a `/v1` has to fail here as it would at the provider.
@@ -49,6 +53,7 @@ _BASES = {
     "openai": r"/v1",
     "groq": r"/openai/v1",
     "mistral": r"/v1",
+    "xai": r"/v1",
     "azure": r"/openai/(?:v1|deployments/(?P<deployment>[^/]+))",
 }
 _ANY_BASE = r"(?:/[\w.-]+)*?"
@@ -82,6 +87,19 @@ _OPENAI = (
     ("POST", r"/batch/jobs", "job-create"),
     ("GET", r"/batch/jobs/(?P<id>[^/]+)", "job"),
     ("POST", r"/batch/jobs/(?P<id>[^/]+)/cancel", "job-cancel"),
+)
+_COHERE = (
+    ("POST", r"/v2/chat", "chat"),
+    ("POST", r"/v2/embed", "embed"),
+    ("POST", r"/v2/rerank", "rerank"),
+    ("POST", r"/v1/tokenize", "tokenize"),
+    ("GET", r"/v1/models(?:/(?P<id>.+))?", "models"),
+)
+_XAI = (
+    ("POST", r"/v1/chat/completions", "chat"),
+    ("GET", r"/v1/chat/deferred-completion/(?P<id>[^/]+)", "deferred"),
+    ("POST", r"/v1/videos/generations", "video-make"),
+    ("GET", r"/v1/videos/(?P<id>[^/]+)", "video-look"),
 )
 _BATCHES = (
     ("POST", r"/v1/messages/batches", "create"),
@@ -156,6 +174,7 @@ class RoutingTable:
         of_batches: The batches of all mounts.
         of_videos: The videos of all mounts.
         of_gemini_files: The files of the Gemini API.
+        of_deferred: xAI's completions that are fetched later.
     """
 
     def __init__(
@@ -165,6 +184,7 @@ class RoutingTable:
         of_batches: batches.SimulatedBatches,
         of_videos: videos.Videos,
         of_gemini_files: gemini_files.GeminiFiles,
+        of_deferred: xai.DeferredCompletions,
     ) -> None:
         operations = {
             "chat": openai_chat.OPERATION,
@@ -184,6 +204,12 @@ class RoutingTable:
             family: [(method, re.compile(base + tail), operations[name]) for method, tail, name in _OPENAI]
             for family, base in {**_BASES, "compatible": _ANY_BASE, "bedrock": _ANY_BASE}.items()
         }
+        own = xai.operations(of_videos, of_deferred)
+        self._openai["xai"] = [
+            *((method, re.compile(path), own[name]) for method, path, name in _XAI),
+            *self._openai["xai"],
+        ]
+        self._cohere = [(method, re.compile(path), cohere.OPERATIONS[name]) for method, path, name in _COHERE]
         self._responses_play = ResponsesPlay(operations["create"])
         made = batches.anthropic_operations(of_batches)
         rows = (*_ANTHROPIC, *((method, path, made[name]) for method, path, name in _BATCHES))
@@ -218,7 +244,8 @@ class RoutingTable:
             return _in(self._gemini, request) or _find_google(request)
         if request.family == "bedrock" and request.path.startswith("/model/"):
             return _find_bedrock(request)
-        table = self._anthropic if request.family == "anthropic" else self._openai[request.family]
+        own = {"anthropic": self._anthropic, "cohere": self._cohere}
+        table = own.get(request.family) or self._openai[request.family]
         if (operation := _in(table, request)) is not None:
             return operation
         raise SimulatedRefusal(404, f"Invalid URL ({request.method} {request.path})")

@@ -140,6 +140,8 @@ SIMULATED = {
     "groq": "/groq/openai/v1",
     "bedrock": "/bedrock",
     "mistral": "/mistral/v1",
+    "cohere": "/cohere",
+    "xai": "/xai/v1",
 }
 
 

@@ -17,7 +17,7 @@ from google.genai import types
 
 from paig_client.api.resources import Request
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.simulator.pictures import PNG
+from paig_gateway.simulator.gemini_media import PNG
 from paig_gateway.simulator.sound import wav
 from paig_gateway.simulator.videos import MP4
 from tests.gateway.end_to_end.conftest import World
@@ -257,3 +257,64 @@ async def test_the_newest_anthropic_version(simulated: World, route: str) -> Non
         assert (row.usage or {})["output_tokens"] == answer.usage.output_tokens
         with pytest.raises(anthropic.BadRequestError, match="temperature"):
             await sdk.messages.create(model=model, max_tokens=50, messages=hi, extra_body={"temperature": 0.5})
+
+
+async def test_geminis_images_and_speech(simulated: World) -> None:
+    """Whole and streamed: the tokens of an image and of speech have prices of their own."""
+    google = genai.Client(api_key=simulated.key, http_options={"base_url": f"{simulated.origin}/proxy/google"})
+    image = types.GenerateContentConfig(response_modalities=["TEXT", "IMAGE"])
+    drawn = await google.aio.models.generate_content(model="gemini-2.5-flash-image", contents="A heron", config=image)
+    parts = (drawn.candidates or [])[0].content
+    assert parts is not None
+    assert [part.inline_data.data for part in parts.parts or [] if part.inline_data] == [PNG]
+    row = await newest(simulated, "gemini")
+    assert (row.certainty, row.usage["output_image_tokens"]) == ("exact", 1290)
+    assert Decimal(row.cost or 0) >= Decimal(30) * 1290 / MILLION
+    voice = types.PrebuiltVoiceConfig(voice_name="Kore")
+    speech = types.GenerateContentConfig(
+        response_modalities=["AUDIO"],
+        speech_config=types.SpeechConfig(voice_config=types.VoiceConfig(prebuilt_voice_config=voice)),
+    )
+    heard = b""
+    async for chunk in await google.aio.models.generate_content_stream(
+        model="gemini-2.5-flash-preview-tts", contents="Say it: thirty-two letters, or so", config=speech
+    ):
+        for candidate in chunk.candidates or []:
+            for part in (candidate.content.parts or []) if candidate.content else []:
+                heard += part.inline_data.data or b"" if part.inline_data else b""
+    await google.aio.aclose()
+    assert len(heard) == 3 * 2 * 24_000
+    row = await newest(simulated, "gemini")
+    assert (row.certainty, row.usage["output_audio_tokens"]) == ("exact", 75)
+    assert Decimal(10) * 75 / MILLION <= Decimal(row.cost or 0) < Decimal(row.reserved)
+
+
+async def test_a_video_at_xai(simulated: World) -> None:
+    """Held by its length, and charged what its result states."""
+    headers, body = {"authorization": f"Bearer {simulated.key}"}, {"model": "grok-imagine-video", "prompt": "A heron"}
+    made = await simulated.http.post("/proxy/xai/v1/videos/generations", json={**body, "duration": 5}, headers=headers)
+    place = f"/proxy/xai/v1/videos/{made.json()['request_id']}"
+    looks = [(await simulated.http.get(place, headers=headers)).json()["status"] for _ in range(3)]
+    assert looks == ["pending", "done", "done"]
+
+    async def is_settled() -> bool:
+        return (await simulated.admin.request(made.headers["x-paig-request-id"])).certainty == "exact"
+
+    await until(is_settled)
+    assert Decimal((await simulated.admin.request(made.headers["x-paig-request-id"])).cost or 0) == Decimal("0.35")
+
+
+async def test_a_completion_at_xai_that_is_fetched_later(simulated: World) -> None:
+    """202 until it is there; charged once, by its usage."""
+    headers = {"authorization": f"Bearer {simulated.key}"}
+    body = {"model": "grok-4", "messages": [{"role": "user", "content": "Hi"}], "deferred": True, "max_tokens": 50}
+    made = await simulated.http.post("/proxy/xai/v1/chat/completions", json=body, headers=headers)
+    place = f"/proxy/xai/v1/chat/deferred-completion/{made.json()['request_id']}"
+    looks = [await simulated.http.get(place, headers=headers) for _ in range(3)]
+    assert [look.status_code for look in looks] == [202, 200, 200]
+    assert looks[1].json()["choices"][0]["message"]["content"]
+
+    async def is_settled() -> bool:
+        return (await simulated.admin.request(made.headers["x-paig-request-id"])).certainty in ("exact", "estimated")
+
+    await until(is_settled)

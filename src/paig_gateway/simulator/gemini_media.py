@@ -1,0 +1,49 @@
+"""Images and speech that Gemini's models answer with (`responseModalities`).
+
+An image is 1,290 tokens, speech 25 for each second; a second says 16 characters.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+
+from .reply import Prompt, Reply
+from .sound import RATE, wav
+from .wire import Document
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""One pixel: what every picture is."""
+IMAGE_TOKENS = 1_290
+SPOKEN = 25
+"""Tokens for each second of speech."""
+CHARACTERS = 16
+"""Characters that are spoken in a second."""
+
+
+def generated(modalities: list[str], prompt: Prompt, reply: Reply) -> list[Document]:
+    """The parts of an answer that are not text; their tokens are added to the reply's.
+
+    Args:
+        modalities: The kinds of content that the client asks for, in upper case.
+    """
+    parts: list[Document] = []
+    made = reply.tokens.made
+    if "IMAGE" in modalities:
+        parts.append(_inline("image/png", PNG))
+        made["IMAGE"] = IMAGE_TOKENS
+    if "AUDIO" in modalities:
+        seconds = max(1, math.ceil(len(prompt.ask) / CHARACTERS))
+        parts.append(_inline(f"audio/L16;codec=pcm;rate={RATE}", wav(seconds)[44:]))
+        made["AUDIO"] = SPOKEN * seconds
+    if parts and "TEXT" not in modalities:
+        reply.tokens.output = reply.tokens.reasoning
+        reply.text, reply.pieces = "", []
+    reply.tokens.output += sum(made.values())
+    return parts
+
+
+def _inline(kind: str, content: bytes) -> Document:
+    return {"inlineData": {"mimeType": kind, "data": base64.b64encode(content).decode()}}

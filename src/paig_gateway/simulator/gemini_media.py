@@ -9,7 +9,6 @@ import base64
 import math
 
 from .reply import Prompt, Reply
-from .sound import RATE, wav
 from .wire import Document
 
 PNG = base64.b64decode(
@@ -17,6 +16,8 @@ PNG = base64.b64decode(
 )
 """One pixel: what every picture is."""
 IMAGE_TOKENS = 1_290
+RATE = 24_000
+"""Samples of 16 bits in a second of speech."""
 SPOKEN = 25
 """Tokens for each second of speech."""
 CHARACTERS = 16
@@ -36,7 +37,7 @@ def generated(modalities: list[str], prompt: Prompt, reply: Reply) -> list[Docum
         made["IMAGE"] = IMAGE_TOKENS
     if "AUDIO" in modalities:
         seconds = max(1, math.ceil(len(prompt.ask) / CHARACTERS))
-        parts.append(_inline(f"audio/L16;codec=pcm;rate={RATE}", wav(seconds)[44:]))
+        parts.append(_inline(f"audio/L16;codec=pcm;rate={RATE}", bytes(2 * RATE * seconds)))
         made["AUDIO"] = SPOKEN * seconds
     if parts and "TEXT" not in modalities:
         reply.tokens.output = reply.tokens.reasoning

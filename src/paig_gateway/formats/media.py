@@ -67,6 +67,11 @@ def audio(read: sounds.Read, size: int) -> MediaItem:
     return MediaItem("audio", size, seconds=sounds.seconds(read, size), dense=dense)
 
 
+def is_jpeg(data: bytes) -> bool:
+    """Whether it is the beginning of a JPEG image, whose dimensions may stand behind profiles and previews."""
+    return data.startswith(b"\xff\xd8")
+
+
 def dimensions(data: bytes) -> tuple[int, int] | None:
     """Width and height of a PNG, JPEG, GIF or WebP image; None if its header does not have them."""
     for magic, look in _IMAGES:
@@ -192,7 +197,7 @@ def media_type(raw: bytes) -> bytes | None:
     return match[1].replace(b"\\/", b"/").lower() if match else None
 
 
-def payload(raw: bytes, most: int | None = HEAD) -> tuple[bytes, int] | None:
+def payload(raw: bytes | memoryview, most: int | None = HEAD) -> tuple[bytes, int] | None:
     """The bytes of base64 in a JSON string, which may be a data URL.
 
     Args:
@@ -205,15 +210,15 @@ def payload(raw: bytes, most: int | None = HEAD) -> tuple[bytes, int] | None:
     if (span := _base64(raw)) is None:
         return None
     start, end = span
-    decoded = _decoded(raw[start : end if most is None else min(end, start + most * 4 // 3)])
+    decoded = _decoded(bytes(raw[start : end if most is None else min(end, start + most * 4 // 3)]))
     return None if decoded is None else (decoded, (end - start) * 3 // 4)
 
 
-def sound(raw: bytes) -> MediaItem | None:
+def sound(raw: bytes | memoryview) -> MediaItem | None:
     """A sound in base64 in a JSON string, which may be a data URL; None for a link, and for what is not base64."""
     if (span := _base64(raw)) is None:
         return None
-    text = raw[slice(*span)]
+    text = bytes(raw[slice(*span)])
     if b"\\" in text:  # escapes would displace what is looked for
         text = _plain(text)
 
@@ -224,11 +229,12 @@ def sound(raw: bytes) -> MediaItem | None:
     return audio(read, len(text) * 3 // 4) if _decoded(text[:64]) is not None else None
 
 
-def _base64(raw: bytes) -> tuple[int, int] | None:
+def _base64(raw: bytes | memoryview) -> tuple[int, int] | None:
     """Where the base64 in a JSON string begins and ends; None for a link."""
-    match = _DATA_URL.match(raw[:300])
-    start = match.end() if match else raw.find(b'"') + 1
-    if match is None and b":" in raw[start : start + 12]:
+    first = bytes(raw[:300])
+    match = _DATA_URL.match(first)
+    start = match.end() if match else first.find(b'"') + 1
+    if match is None and b":" in first[start : start + 12]:
         return None
     return start, max(start, len(raw) - 1)
 

@@ -49,7 +49,8 @@ def media_in(messages: Raw | None) -> Media:
             kind = reading.string(part.get("type"))
             if kind == "image_url":
                 image = part.get("image_url")
-                media.image(image, reading.string(reading.members(image).get("detail")))
+                inside = reading.members(image)
+                media.image(image, reading.string(inside.get("detail")), inside)
             elif kind == "input_audio":
                 media.audio(part.get("input_audio"))
             elif kind == "file":

@@ -117,7 +117,7 @@ def ids_in_field(name: str, content: bytes) -> Iterator[str]:
 
 
 def _in_text(body: bytes) -> Iterator[str]:
-    escaped = _ESCAPED.search(body) is not None or not _is_utf8(body)
+    escaped = (b"\\" in body and _ESCAPED.search(body) is not None) or not _is_utf8(body)
     words = {word.lower().replace(b"_", b"") for word in set(_QUOTED.findall(body))}
     if escaped or not words.isdisjoint(_WORDS):
         for text in _readings(body):

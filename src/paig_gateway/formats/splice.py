@@ -45,7 +45,7 @@ def splice_cost(
     return body
 
 
-_ESCAPE = re.compile(rb"\\u")  # a pattern finds two bytes in a quarter of the time that `in` takes
+_NAME = re.compile(rb'"usage"')
 _FLAT = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 """The member `usage` and an object, of which only braces were looked at."""
 
@@ -56,11 +56,11 @@ def _only_usage(body: bytes, paths: tuple[tuple[str, ...], ...], known: Mapping[
     No letter is written as an escape then, so that the only place is that of the member that was decoded. Of what
     begins there with a brace, only the object itself decodes.
     """
-    if paths[:1] != (("usage",),) or type(known.get("usage")) is not dict or _ESCAPE.search(body):
+    if paths[:1] != (("usage",),) or type(known.get("usage")) is not dict or reading.has_escape(body):
         return None
-    at = body.find(b'"usage"')
-    found = _FLAT.match(body, at) if at >= 0 else None
-    if found is None or body.find(b'"usage"', at + 1) >= 0:
+    first = _NAME.search(body)
+    found = _FLAT.match(body, first.start()) if first is not None else None
+    if found is None or _NAME.search(body, found.start() + 1):
         return None
     try:
         msgspec.json.decode(found[1])
@@ -119,7 +119,8 @@ def _is_object(text: bytes) -> bool:
 def _append(body: bytes, span: tuple[int, int], inserted: bytes) -> bytes:
     start, end = span[0] + 1, span[1] - 1
     comma = b"," if body[start:end].strip(_SPACE) else b""
-    return body[:end] + comma + inserted + body[end:]
+    view = memoryview(body)  # joined once: each copy of a body of some megabytes costs milliseconds
+    return b"".join((view[:end], comma, inserted, view[end:]))
 
 
 def _mended(body: bytes) -> bytes:

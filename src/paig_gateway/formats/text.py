@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paig_gateway.formats.media import HEAD, MediaItem, image, payload, pdf, sound
-from paig_gateway.formats.reading import Raw, members, size
+from paig_gateway.formats.media import HEAD, MediaItem, dimensions, image, is_jpeg, payload, pdf, sound
+from paig_gateway.formats.reading import Members, Raw, members, size
 
 HIDDEN = 64
 """Tokens that a chat template may add beyond what JSON puts around a request. A provider that adds a system prompt of
 its own has an allowance in the table of provider kinds."""
+
+_FIRST = 4 * 1024
+"""Bytes of an image that are decoded first: only a JPEG may have its dimensions later."""
 
 TOOLS = 1_024
 """Tokens of instructions that come with tools: Anthropic's up to 800, those of Llama's template about 500."""
@@ -59,10 +62,19 @@ class Media:
         """Whether there is some, or may be."""
         return self.unknown or bool(self.items)
 
-    def image(self, raw: Raw | None, detail: str | None = None) -> None:
-        """Count an image: base64 or a link, as a string, or in an object under the names that APIs give it."""
+    def image(self, raw: Raw | None, detail: str | None = None, inside: Members | None = None) -> None:
+        """Count an image: base64 or a link, as a string, or in an object under the names that APIs give it.
+
+        Args:
+            raw: The image.
+            detail: The requested resolution.
+            inside: The members of `raw`, where they are known.
+        """
         self.skipped += size(raw)
-        found = payload(_content(raw))
+        content = _content(raw, inside)
+        found = payload(content, most=_FIRST)
+        if found is not None and len(found[0]) < found[1] and is_jpeg(found[0]) and dimensions(found[0]) is None:
+            found = payload(content)
         self.items.append(image(found[0], found[1], detail) if found else MediaItem("image", detail=detail))
 
     def image_bytes(self, content: bytes) -> None:
@@ -98,15 +110,15 @@ class Media:
 _CONTENTS = ("url", "data", "bytes", "file_data", "image_url", "b64_json", "result")
 
 
-def _content(raw: Raw | None) -> bytes:
+def _content(raw: Raw | None, inside: Members | None = None) -> memoryview:
     """The string that holds the media: the value itself, or a member of it, at most three levels down."""
-    text = b"" if raw is None else bytes(raw)
     for _ in range(3):
-        if not text.startswith(b"{"):
+        if raw is None or bytes(memoryview(raw)[:1]) != b"{":
             break
-        inside = members(text)
-        text = bytes(next((inside[name] for name in (*_CONTENTS, "source") if name in inside), b""))
-    return text if text.startswith(b'"') else b""
+        found, inside = inside or members(raw), None
+        raw = next((found[name] for name in (*_CONTENTS, "source") if name in found), None)
+    view = memoryview(raw or b"")
+    return view if bytes(view[:1]) == b'"' else view[:0]
 
 
 def bound(body: bytes, media: Media, *, hidden: int = HIDDEN, tools: int = 0, built_in: int = 0) -> int:

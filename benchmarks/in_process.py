@@ -61,6 +61,10 @@ class Wire(asyncio.Transport):
 
     resume_reading = pause_reading
 
+    def get_write_buffer_size(self) -> int:
+        """What is written is gone at once."""
+        return 0
+
     def can_write_eof(self) -> bool:
         """As a socket's."""
         return True
@@ -160,7 +164,7 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
     """Start the gateway, ask, and say what it cost."""
     loop = asyncio.get_running_loop()
     path = home / "paig.toml"
-    path.write_text(CONFIG.format(server="", telemetry=NO_TELEMETRY, provider=9, slow=9, more=""))
+    path.write_text(CONFIG.format(server="", telemetry=NO_TELEMETRY, provider=9, slow=9, more="", scheme="http"))
     os.environ |= {"PAIG_HOME": str(home), "PAIG_SECRET_KEY": SECRET, "PAIG_ADMIN_TOKEN": SECRET, "BENCH_KEY": KEY}
     wanted = configuration.load(path)
     store = OpenDatabase.open(config=wanted)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from common import KEY
-from servers import LOAD_CORE, Target, cpu_of, memory_of, pinned
+from servers import LOAD_CORE, UNCHECKED, Target, cpu_of, memory_of, pinned
+
+SLOW_SECONDS = 5.0
+"""How long the CPU of slow streams is measured."""
 
 DONE = """
 done = function(summary, latency, requests)
@@ -112,8 +119,8 @@ class SlowProvider(asyncio.Protocol):
             asyncio.get_running_loop().call_later(1.0, self._send)
 
 
-async def slow_streams(target: Target, count: int) -> float:
-    """Kilobytes of the gateway's memory for each of so many streams at once."""
+async def slow_streams(target: Target, count: int) -> tuple[float, float]:
+    """Kilobytes of the gateway's memory for each of so many streams at once, and µs of its CPU for each event."""
     assert target.pid is not None
     place = urlsplit(target.origin)
     body = chat(200, stream=True)
@@ -130,7 +137,8 @@ async def slow_streams(target: Target, count: int) -> float:
 
     async def begin(number: int) -> None:
         for _ in range(number):
-            reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=4096)
+            secure = UNCHECKED if place.scheme == "https" else None
+            reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=4096, ssl=secure)
             first = asyncio.Event()
             writer.write(request)
             writers.append(writer)
@@ -143,12 +151,45 @@ async def slow_streams(target: Target, count: int) -> float:
     await asyncio.gather(*(begin(count // 50) for _ in range(50)))
     await asyncio.sleep(3)
     found = (memory_of(target.pid) - before) / count / 1024
+    used, began = cpu_of(target.pid), time.monotonic()
+    await asyncio.sleep(SLOW_SECONDS)
+    events = count * (time.monotonic() - began)  # each stream sends one a second
+    each = (cpu_of(target.pid) - used) / events * 1e6
     for task in readers:
         task.cancel()
     for writer in writers:
         writer.close()
     await asyncio.sleep(1)
-    return found
+    return found, each
+
+
+def endless_head(target: Target, size: int) -> int:
+    """Send a stranger's header of so many bytes, as far as it is taken; returns the gateway's peak memory beyond."""
+    assert target.pid is not None
+    place, sent = urlsplit(target.origin), 0
+    before = memory_of(target.pid)
+    most = before
+    address = place.hostname or "", place.port or 0
+    with socket.create_connection(address, timeout=5) as client, contextlib.suppress(OSError):
+        client.sendall(b"GET /proxy/openai/v1/models HTTP/1.1\r\nhost: x\r\nx-a: ")
+        while sent < size:
+            client.sendall(b"b" * 100_000)
+            sent += 100_000
+            if sent % 10_000_000 == 0:
+                most = max(most, memory_of(target.pid))
+    return max(most, memory_of(target.pid)) - before
+
+
+@contextlib.contextmanager
+def idle_strangers(target: Target, count: int) -> Iterator[None]:
+    """So many connections that send nothing, or a third of them the beginning of a head."""
+    place = urlsplit(target.origin)
+    with ExitStack() as opened:
+        for number in range(count):
+            client = opened.enter_context(socket.create_connection((place.hostname or "", place.port or 0), timeout=5))
+            if number % 3 == 0:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        yield
 
 
 def seconds_of(command: list[str], times: int) -> list[float]:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import platform
 import resource
 import shutil
 import signal
+import ssl
 import statistics
 import subprocess
 import sys
@@ -33,8 +35,9 @@ from pathlib import Path
 
 import servers
 from common import HERE, free_port
-from loads import Measured, SlowProvider, chat, run, seconds_of, slow_streams
-from servers import NO_TELEMETRY, Target
+from first_byte import PAUSE, Asker, reservations
+from loads import Measured, SlowProvider, chat, endless_head, idle_strangers, run, seconds_of, slow_streams
+from servers import NO_TELEMETRY, Certificate, Target
 
 Open = Callable[[], AbstractContextManager[Target]]
 ALL_TELEMETRY = 'metrics = true\nlog = "json"\nlog_requests = true'
@@ -49,6 +52,8 @@ class Bench:
         repeats: Rounds.
         folder: For everything that is made.
         provider: The provider's port.
+        secure: Its port over TLS.
+        certificate: Its certificate, and that of a gateway that serves TLS.
         small: A hundredth of everything there is to be much of: only to see that it works.
         missing: What could not be measured, and why.
         lines: The results, in Markdown.
@@ -59,6 +64,8 @@ class Bench:
     rivals: bool
     folder: Path
     provider: int
+    secure: int
+    certificate: Certificate
     small: bool = False
     missing: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -84,8 +91,13 @@ class Bench:
         ask: Callable[[Target], Measured],
         *,
         against: str | None = None,
-    ) -> None:
-        """Measure targets in turns, and say how each stands to the first one, or to `against`."""
+        repeats: int = 0,
+    ) -> dict[str, list[Measured]]:
+        """Measure targets in turns, and say how each stands to the first one, or to `against`.
+
+        Returns:
+            What was measured, by target.
+        """
         found: dict[str, list[Measured]] = {name: [] for name in targets}
         with ExitStack() as stack:
             opened: dict[str, Target] = {}
@@ -95,7 +107,7 @@ class Bench:
                 except (SystemExit, OSError, ImportError, subprocess.CalledProcessError) as error:
                     lines = str(error).strip().splitlines()
                     self.missing.append(f"{title}, {name}: {' … '.join(dict.fromkeys((lines[0], lines[-1])))[:400]}")
-            for number in range(self.repeats + 1):  # the first round warms up
+            for number in range((repeats or self.repeats) + 1):  # the first round warms up
                 for name, target in list(opened.items()):
                     try:
                         measured = ask(target)
@@ -105,7 +117,21 @@ class Bench:
                         continue
                     if number:
                         found[name].append(measured)
-        self.table(title, {name: rows for name, rows in found.items() if rows}, against or next(iter(targets)))
+        measured_all = {name: rows for name, rows in found.items() if rows}
+        self.table(title, measured_all, against or next(iter(targets)))
+        return measured_all
+
+    def judge(self, aim: str, held: bool) -> None:
+        """Say whether an aim is reached."""
+        self.say(f"- {'reached' if held else '**missed**'}: {aim}")
+
+    def judge_flat(self, what: str, few: list[Measured], many: list[Measured]) -> None:
+        """Say whether rate and CPU differ by a tenth at most."""
+        rate = statistics.median(other.rate / one.rate for one, other in zip(few, many, strict=True))
+        cpu = statistics.median((other.cpu or 0) / (one.cpu or 1) for one, other in zip(few, many, strict=True))
+        self.say("")
+        self.judge(f"{what}: {rate:.2f} of the rate (at least 0.90)", rate >= 0.9)
+        self.judge(f"{what}: {cpu:.2f} of the CPU (at most 1.10)", cpu <= 1.1)
 
     def table(self, title: str, found: dict[str, list[Measured]], against: str) -> None:
         """Say what was found: medians, and the ratios' spread over the rounds."""
@@ -224,11 +250,13 @@ def limits(bench: Bench) -> None:
     targets = {
         f"{count:,} limit{'s' * (count > 1)}": bench.paig(more=more(count)) for count in bench.sizes(1, 100, 10_000)
     }
-    bench.compare("By limits that exist, 32 connections", targets, _asks(bench, "", chat(), 32))
+    found = bench.compare("By limits that exist, 32 connections", targets, _asks(bench, "", chat(), 32))
+    few, *_, many = found.values()
+    bench.judge_flat("from the fewest to the most limits", few, many)
 
 
 def rows(bench: Bench) -> None:
-    """Rows that the ledger has."""
+    """Rows that the ledger has; all gateways are alive at once, and asked in turns."""
     from rows import fill
 
     def filled(count: int) -> Path:
@@ -236,31 +264,130 @@ def rows(bench: Bench) -> None:
         fill(home / "paig.db", count)
         return home
 
-    targets = {f"{count:,} rows": bench.paig(home=filled(count)) for count in bench.sizes(1_000, 100_000, 1_000_000)}
-    bench.compare("By rows of the ledger, 32 connections", targets, _asks(bench, "", chat(), 32))
+    sizes = bench.sizes(1_000, 10_000, 100_000, 1_000_000)
+    targets = {f"{count:,} rows": bench.paig(home=filled(count)) for count in sizes}
+    rounds = max(bench.repeats, 7)
+    found = bench.compare(
+        "By rows of the ledger, 32 connections", targets, _asks(bench, "", chat(), 32), repeats=rounds
+    )
+    few, *_, many = found.values()
+    bench.judge_flat("from the fewest to the most rows", few, many)
 
 
 def slow(bench: Bench) -> None:
-    """Memory of streams that send an event each second."""
+    """Memory and CPU of streams that send an event each second: plain, and with TLS on either side."""
 
-    async def measure(count: int) -> float:
+    async def measure(count: int, server: str, scheme: str) -> tuple[float, float]:
         port = free_port()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(SlowProvider, "127.0.0.1", port, backlog=8192)
-        async with server:
-            opened = servers.paig(bench.folder, bench.provider, telemetry=NO_TELEMETRY, slow=port)
+        secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        secure.load_cert_chain(bench.certificate.chain, bench.certificate.key)
+        context = secure if scheme == "https" else None
+        async with await loop.create_server(SlowProvider, "127.0.0.1", port, backlog=8192, ssl=context):
+            settings = bench.paig(slow=port, server=server, scheme=scheme)
+            opened = settings()
             target = await asyncio.to_thread(opened.__enter__)
             try:
                 return await slow_streams(target, count)
             finally:
                 await asyncio.to_thread(opened.__exit__, None, None, None)
 
-    bench.say("\n### Slow streams\n", "| streams at once | KB of memory for each |", "|--:|--:|")
-    for count in (100, 500) if bench.small else (1_000, 5_000):
+    bench.say(
+        "\n### Slow streams, an event each second\n",
+        "| | streams at once | KB of memory for each | CPU µs for each event |",
+        "|---|--:|--:|--:|",
+    )
+    few, many = (100, 500) if bench.small else (1_000, 5_000)
+    plain: dict[int, float] = {}
+    for name, count, server, scheme in (
+        ("without TLS", few, "", "http"),
+        ("without TLS", many, "", "http"),
+        ("TLS to the provider", few, bench.certificate.upstream, "https"),
+        ("TLS to the clients", few, bench.certificate.listener, "http"),
+    ):
         try:
-            bench.say(f"| {count:,} | {asyncio.run(measure(count)):.1f} |")
+            memory, cpu = asyncio.run(measure(count, server, scheme))
         except (OSError, TimeoutError) as error:
-            bench.missing.append(f"{count:,} slow streams: {type(error).__name__} {error}")
+            bench.missing.append(f"{count:,} slow streams, {name}: {type(error).__name__} {error}")
+            continue
+        bench.say(f"| {name} | {count:,} | {memory:.1f} | {cpu:.0f} |")
+        if server == "":
+            plain[count] = memory
+    bench.say("")
+    for count, memory in plain.items():
+        bench.judge(f"{count:,} slow streams without TLS: {memory:.1f} KB each (at most 40)", memory <= 40)
+
+
+def tls(bench: Bench) -> None:
+    """Rates with TLS on either side; connections are kept, so handshakes do not count."""
+    own = bench.certificate
+    targets = {
+        "without TLS": bench.paig(),
+        "TLS to the provider": lambda: servers.paig(
+            bench.folder, bench.secure, telemetry=NO_TELEMETRY, server=own.upstream, scheme="https"
+        ),
+        "TLS to the clients": bench.paig(server=own.listener),
+    }
+    bench.compare("2 KB chat, 32 connections, with TLS", targets, _asks(bench, "", chat(), 32))
+
+
+def first_byte(bench: Bench) -> None:
+    """The first byte of a stream at one connection, and one durable reservation."""
+    count = 20 if bench.small else 200
+    home = Path(tempfile.mkdtemp(dir=bench.folder))
+    targets: dict[str, Open] = {
+        "direct": lambda: servers.direct(bench.provider),
+        "nginx": lambda: servers.reverse_proxy(bench.folder, bench.provider),
+        "paig": bench.paig(),
+    }
+    found: dict[str, list[float]] = {name: [] for name in (*targets, "one durable reservation")}
+    with ExitStack() as stack:
+        askers = {
+            name: Asker(stack.enter_context(opened()), "stream", chat(stream=True)) for name, opened in targets.items()
+        }
+        for number in range(bench.repeats + 1):
+            for name, asker in askers.items():
+                taken = []
+                for _ in range(count):
+                    taken.append(asker.ask())
+                    time.sleep(PAUSE)
+                found[name].append(statistics.median(taken))
+            place = home / str(number)
+            place.mkdir()
+            found["one durable reservation"].append(statistics.median(reservations(place, count)))
+        for asker in askers.values():
+            asker.close()
+    bench.say("\n### First byte of a stream, 1 connection\n", "| | p50 ms | its spread |", "|---|--:|--:|")
+    middle = {}
+    for name, all_rounds in found.items():
+        rounds = all_rounds[1:]
+        middle[name] = statistics.median(rounds)
+        bench.say(f"| {name} | {middle[name]:.2f} | {min(rounds):.2f} … {max(rounds):.2f} |")
+    beyond = middle["paig"] - middle["direct"] - middle["one durable reservation"]
+    bench.say("")
+    bench.judge(f"added beyond one durable reservation: {beyond:.2f} ms (at most 0.25)", beyond <= 0.25)
+
+
+def strangers(bench: Bench) -> None:
+    """What strangers without a key cost: an endless header, and idle connections beside a client with a key."""
+    count = 150 if bench.small else 1_500
+    size = 6_000_000 if bench.small else 60_000_000
+    with bench.paig()() as target:
+        run(target, "", chat(), 32, bench.seconds, bench.folder)  # what is allocated once
+        endless_head(target, size)
+        extra = max(endless_head(target, size) for _ in range(3)) / 2**20
+        found: dict[str, list[Measured]] = {"alone": [], f"beside {count:,} idle strangers": []}
+        for number in range(bench.repeats + 1):
+            for name, idle in zip(found, (0, count), strict=True):
+                with idle_strangers(target, idle):
+                    measured = run(target, "", chat(), 32, bench.seconds, bench.folder)
+                if number:
+                    found[name].append(measured)
+    bench.table("Strangers, 32 connections of a client with a key", found, "alone")
+    bench.say("")
+    bench.judge(f"{size // 10**6} MB of a stranger's header cost {extra:.2f} MB of memory (less than 1)", extra < 1)
+    lost = sum(row.lost + row.errors for row in found[f"beside {count:,} idle strangers"])
+    bench.judge(f"{count:,} idle strangers keep nobody out: {lost} requests failed beside them", lost == 0)
 
 
 def start(bench: Bench) -> None:
@@ -299,16 +426,28 @@ def overload(bench: Bench) -> None:
 
 
 def soak(bench: Bench) -> None:
-    """Whether memory and descriptors stay flat over a long load: 100 times `--seconds`."""
+    """Whether memory and descriptors stay flat over 500,000 requests."""
+    wanted = 5_000 if bench.small else 500_000
+    parts = 10
     bench.say("\n### Soak, 32 connections\n", "| requests so far | MB | descriptors |", "|--:|--:|--:|")
     with bench.paig()() as target:
         assert target.pid is not None
-        total = 0.0
-        for _ in range(10):
-            measured = run(target, "", chat(), 32, bench.seconds * 10, bench.folder)
-            total += measured.rate * bench.seconds * 10
-            descriptors = len(os.listdir(f"/proc/{target.pid}/fd"))
-            bench.say(f"| {total:,.0f} | {servers.memory_of(target.pid) / 2**20:.0f} | {descriptors} |")
+        total, rate = 0.0, run(target, "", chat(), 32, bench.seconds, bench.folder).rate
+        found: list[tuple[float, int]] = []
+        while total < wanted:
+            seconds = max(1, math.ceil(wanted / parts / rate))
+            rate = run(target, "", chat(), 32, seconds, bench.folder).rate
+            total += rate * seconds
+            time.sleep(1)  # wrk's connections are closed by then
+            found.append((servers.memory_of(target.pid) / 2**20, len(os.listdir(f"/proc/{target.pid}/fd"))))
+            bench.say(f"| {total:,.0f} | {found[-1][0]:.0f} | {found[-1][1]} |")
+    # By the second part caches are full, and the log of the database has its length.
+    early, late = found[min(1, len(found) - 1)], found[-1]
+    bench.say("")
+    bench.judge(
+        f"memory is flat: {late[0] / early[0]:.2f} of what it was at the second part", late[0] <= early[0] * 1.1
+    )
+    bench.judge(f"descriptors are flat: {late[1] - early[1]:+d}", late[1] <= early[1] + 5)
 
 
 WORKLOADS: dict[str, Callable[[Bench], None]] = {
@@ -322,6 +461,9 @@ WORKLOADS: dict[str, Callable[[Bench], None]] = {
     "limits": limits,
     "rows": rows,
     "slow": slow,
+    "tls": tls,
+    "first-byte": first_byte,
+    "strangers": strangers,
     "start": start,
     "overload": overload,
     "soak": soak,
@@ -368,13 +510,16 @@ def main() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two connections for each slow stream
     with tempfile.TemporaryDirectory(prefix="paig-bench-") as scratch, ExitStack() as stack:
-        folder, provider = Path(scratch), free_port()
+        folder, provider, secure = Path(scratch), free_port(), free_port()
         # Installed programs have their bytecode; a first run makes it here, wherever this one may not write.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         folder.chmod(0o755)  # nginx's worker is another user where it is started by root
-        bench = Bench(options.seconds, options.repeats, options.rivals, folder, provider, options.small)
-        stack.enter_context(servers.provider(folder, provider))
+        certificate = Certificate.make(folder)
+        bench = Bench(
+            options.seconds, options.repeats, options.rivals, folder, provider, secure, certificate, options.small
+        )
+        stack.enter_context(servers.provider(folder, provider, (secure, certificate)))
         began = time.monotonic()
         bench.say(
             "# Benchmarks\n",

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import trustme
 from common import HERE, KEY, SECRET, free_port
 
 GATEWAY_CORE, LOAD_CORE = "0", "1"
@@ -31,7 +33,7 @@ CONFIG = """
 {telemetry}
 [providers.openai]
 kind = "openai"
-base_url = "http://127.0.0.1:{provider}/v1"
+base_url = "{scheme}://127.0.0.1:{provider}/v1"
 credential = "value:none"
 [providers.stream]
 kind = "openai"
@@ -47,7 +49,7 @@ base_url = "http://127.0.0.1:{provider}/refusing/v1"
 credential = "value:none"
 [providers.slow]
 kind = "openai"
-base_url = "http://127.0.0.1:{slow}/v1"
+base_url = "{scheme}://127.0.0.1:{slow}/v1"
 credential = "value:none"
 [routes.failover]
 members = [{{ provider = "refusing", priority = 1 }}, {{ provider = "openai" }}]
@@ -123,12 +125,46 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def answers(url: str) -> bool:
     """Whether there is an answer, whatever it says."""
     try:
-        with urllib.request.urlopen(url, timeout=2):
+        with urllib.request.urlopen(url, timeout=2, context=UNCHECKED if url.startswith("https") else None):
             return True
     except urllib.error.HTTPError as error:
         return error.code != 503
     except OSError:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate for 127.0.0.1, and the authority that signed it: files."""
+
+    chain: Path
+    key: Path
+    authority: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Certificate:
+        """Make both."""
+        authority = trustme.CA()
+        own = authority.issue_cert("127.0.0.1")
+        made = cls(folder / "chain.pem", folder / "key.pem", folder / "authority.pem")
+        made.chain.write_bytes(b"".join(blob.bytes() for blob in own.cert_chain_pems))
+        made.key.write_bytes(own.private_key_pem.bytes())
+        made.authority.write_bytes(authority.cert_pem.bytes())
+        return made
+
+    @property
+    def upstream(self) -> str:
+        """Lines of `[server]` with which the gateway trusts it."""
+        return f'upstream_ca = "{self.authority}"'
+
+    @property
+    def listener(self) -> str:
+        """Lines of `[server]` with which the gateway serves it."""
+        return f'tls_cert = "{self.chain}"\ntls_key = "{self.key}"'
+
+
+UNCHECKED = ssl.create_default_context()
+UNCHECKED.check_hostname, UNCHECKED.verify_mode = False, ssl.CERT_NONE
 
 
 def nginx(folder: Path, name: str, servers: str, port: int, core: str) -> contextlib.AbstractContextManager[int]:
@@ -148,8 +184,10 @@ def nginx(folder: Path, name: str, servers: str, port: int, core: str) -> contex
     )
 
 
-def provider(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
-    """Canned answers from files: a chat, a stream of 200 events, 10 MB, a refusal."""
+def provider(
+    folder: Path, port: int, secure: tuple[int, Certificate] | None = None
+) -> contextlib.AbstractContextManager[int]:
+    """Canned answers from files: a chat, a stream of 200 events, 10 MB, a refusal; also over TLS, where wanted."""
     files = folder / "answers"
     files.mkdir()
     words = "word " * 180
@@ -157,6 +195,12 @@ def provider(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     (files / "large.json").write_text(json.dumps(answer("word " * (2 * 1024 * 1024))))
     (files / "refusal.json").write_text('{"error":{"message":"Overloaded","type":"server_error"}}')
     (files / "stream.sse").write_text(events())
+
+    tls = ""
+    if secure is not None:
+        own = secure[1]
+        tls = f"listen 127.0.0.1:{secure[0]} ssl backlog=4096;\n"
+        tls += f"ssl_certificate {own.chain}; ssl_certificate_key {own.key};\n"
 
     def place(path: str, file: str, kind: str, status: int = 200) -> str:
         # A file answers a POST too, once nginx has called it an error.
@@ -169,6 +213,7 @@ def provider(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
         folder,
         "provider",
         f"server {{ listen 127.0.0.1:{port} backlog=4096;\n"
+        + tls
         + place("/v1/", "chat.json", "application/json")
         + place("/stream/v1/", "stream.sse", "text/event-stream")
         + place("/large/v1/", "large.json", "application/json")
@@ -242,6 +287,7 @@ def paig(
     more: str = "",
     slow: int = 9,
     home: Path | None = None,
+    scheme: str = "http",
 ) -> Iterator[Target]:
     """The gateway, with four limits that bind each request and a durable ledger.
 
@@ -255,21 +301,25 @@ def paig(
         more: Further tables of the configuration.
         slow: The port of the slow provider.
         home: A folder that has a ledger already.
+        scheme: `https` where the provider, and the slow one, are asked over TLS.
     """
     port = free_port()
     place = home or Path(tempfile.mkdtemp(dir=folder))
     config = place / "paig.toml"
-    config.write_text(CONFIG.format(server=server, telemetry=telemetry, provider=provider_port, slow=slow, more=more))
+    config.write_text(
+        CONFIG.format(server=server, telemetry=telemetry, provider=provider_port, slow=slow, more=more, scheme=scheme)
+    )
     entry = "import sys; from paig_client.cli import main; main()"
     command = [sys.executable, "-c", entry, "serve", "--config", str(config), "--port", str(port)]
     command += ["--workers", str(workers)]
     secrets = {"PAIG_HOME": str(place), "PAIG_SECRET_KEY": SECRET, "PAIG_ADMIN_TOKEN": SECRET, "BENCH_KEY": KEY}
     if database is not None:
         secrets["PAIG_DATABASE_URL"] = database
-    ready = f"http://127.0.0.1:{port}/readyz"
+    origin = f"{'https' if 'tls_cert' in server else 'http'}://127.0.0.1:{port}"
+    ready = f"{origin}/readyz"
     one = pinned(GATEWAY_CORE, *command) if workers == 1 else command
     with running(one, ready, 300, environment=secrets) as pid:
-        yield Target(f"http://127.0.0.1:{port}", pid, "/proxy/{name}", home=place)
+        yield Target(origin, pid, "/proxy/{name}", home=place)
 
 
 @contextlib.contextmanager

@@ -145,7 +145,6 @@ class Gateway:
     """A gateway node: starts and stops its parts, and serves as their ASGI app.
 
     Attributes:
-        store: Its database.
         config: The settings of the process.
         redact: Blacks secrets out of what the process logs and exports.
         log: The process's log, where the gateway is all that the process does.

@@ -130,7 +130,6 @@ class Telemetry:
         """Put it together.
 
         Args:
-            config: The settings.
             core: The node that is watched.
             redact: Blacks out secrets.
             folder: Where workers share their numbers; None if there is one process.

@@ -71,7 +71,6 @@ class Undo:
 
     Attributes:
         label: The change, for people.
-        back: Undoes it.
     """
 
     label: str
@@ -250,9 +249,7 @@ class PaigApp(App[None]):
         """Make a change at the gateway and show the outcome; returns None if the gateway refuses it.
 
         Args:
-            work: The change.
             said: The message when it is done.
-            undo: How to undo it.
         """
         try:
             done = await self._watched(work)
@@ -311,7 +308,6 @@ def main(*, url: str, token: str, profile: str = "", read_only: bool = False) ->
 
     Args:
         url: The gateway's root address.
-        token: The admin token.
         profile: The profile of the gateway; empty if its address did not come from a profile.
         read_only: Whether changes are refused.
 

@@ -43,9 +43,7 @@ class PaletteCommand:
     Attributes:
         place: The section or dialog where it works; None if it works everywhere.
         key: Its key, as people write it.
-        says: What it does.
         action: Its name in Textual.
-        needs: The permission that it needs, or None.
     """
 
     place: str | None

@@ -45,7 +45,6 @@ def table(limits: Sequence[LimitStatus], empty: str = "", days: Sequence[str] = 
     """Limits with what is spent, held and left of each.
 
     Args:
-        limits: The limits.
         empty: What is said if there are none.
         days: For each, what its owner spent on the last days, as a sparkline.
     """

@@ -94,7 +94,6 @@ def options_of(
     """The options of a spec's fields, in order.
 
     Args:
-        spec: The spec.
         special: Options by field, for this spec alone; those of other names are added.
         only: The fields that have options; all of them for None.
         making: Whether the command makes an object: then required options are required.

@@ -39,7 +39,6 @@ class EventStream(Response):
         """Stream the feed's events since a place or from now on.
 
         Args:
-            feed: The source of the events.
             since: The place.
             principal: Returns the reader; None once it has lost the permission.
         """

@@ -77,7 +77,6 @@ def provider_health(
     """The health of a provider.
 
     Args:
-        provider: Its name.
         by_credential: The reports of all nodes, by the credential's id.
         problem: Which of its credentials cannot be read.
     """

@@ -229,7 +229,6 @@ def view_of(services: AdminServices, callers: Sequence[Caller], origin: str) -> 
     """What the page shows of a key, or of several together.
 
     Args:
-        callers: The keys.
         origin: Scheme and host of the gateway.
     """
     now, engine = services.clock(), services.engine

@@ -58,7 +58,6 @@ def keep_holder(
     """Have the browser keep the cookie of keys or of a person.
 
     Args:
-        response: The answer.
         until: When the cookie ends; it never lasts longer than `HOLDER_SECONDS`.
         keys: The SHA-256 of each key's secret; of more than `MOST_KEYS` the last ones.
         user: The id of the person's user.

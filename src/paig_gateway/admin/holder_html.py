@@ -39,7 +39,6 @@ class HolderView:
         me: Limits and latest requests.
         days: What each day cost, oldest first: the day, and its sums.
         models: What each model cost since the first of those days, the dearest first.
-        sessions: The latest sessions.
         origin: Scheme and host of the gateway.
         note: What to say on top, and whether it is bad news.
         keys: The names of all keys that the browser may look at, this one among them.
@@ -87,7 +86,6 @@ def holder_page(view: HolderView, ask: str = "") -> str:
     """The page of a key.
 
     Args:
-        view: What to show.
         ask: The section in which more can be asked for.
     """
     return _document("All your keys" if view.every else f"Key {view.me.key}", "".join(_parts(view, ask)))
@@ -423,7 +421,6 @@ def dollars(amount: str | Decimal, places: int | None = None) -> str:
     """US dollars: with cents from one dollar on, otherwise with as many digits as needed.
 
     Args:
-        amount: The amount.
         places: Decimal places, for amounts in a column.
     """
     value = Decimal(amount)

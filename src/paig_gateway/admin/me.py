@@ -145,7 +145,6 @@ def _by_use(services: AdminServices, caller: Caller, now: datetime, *, without_s
     session or a tag share one counter.
 
     Args:
-        caller: The key.
         without_session: Whether some of the key's latest requests belong to no session.
     """
     of_key = Filter(key=caller.key_id, since=now - LATELY)

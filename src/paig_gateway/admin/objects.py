@@ -333,7 +333,6 @@ def conditional(
     """Make a change, where `If-Match` is given only on the version that it names.
 
     Args:
-        match: The header.
         get: Finds the object.
         reference: Its name or id.
         change: Makes the change, given the object's name or id and the version that it must have.

@@ -81,7 +81,6 @@ class ProblemError(HTTPException):
 
     Attributes:
         code: One of `PROBLEMS`; decides status and title.
-        fields: The fields at fault.
     """
 
     def __init__(

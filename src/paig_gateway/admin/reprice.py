@@ -56,7 +56,6 @@ def reprice(engine: Engine, prices: PriceSources, providers: Mapping[str, Active
     Args:
         prices: Every price there is.
         providers: The configured providers, for their discounts.
-        which: Which requests.
     """
     groups: dict[tuple[str, str, str, str], _Sum] = {}
     total, left = _Sum(), 0

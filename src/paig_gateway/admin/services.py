@@ -35,7 +35,6 @@ class AdminServices:
     Attributes:
         engine: The database, for reports and probes.
         catalog: What people edit.
-        ledger: The running ledger.
         directory: Refreshed after each change, so that it takes effect on this node at once.
         admin_token: The owner's bearer token, or what answers it.
         prices: The prices known now.

@@ -76,7 +76,6 @@ def is_own_form(connection: HTTPConnection, origin: str) -> bool:
     form's origin says it then.
 
     Args:
-        connection: The request.
         origin: Our own.
     """
     if "sec-fetch-site" in connection.headers:

@@ -25,7 +25,6 @@ class AuditFilter:
     Attributes:
         actor: The maker; `admin:ada` also means each of that admin's tokens, such as `admin:ada/ci`.
         action: `create`, `update`, `delete` and so on.
-        kind: The kind of object.
         name: The object's name.
         project: A project's name or id: changes of it and of what belongs to it.
         since: The earliest time.

@@ -34,7 +34,6 @@ def cap_warnings(
     """Sentences about caps that one request without a maximum does not fit, for the model that holds most.
 
     Args:
-        limits: The caps.
         models: Patterns of the allowed models; None for all.
         when_tight: What happens to such a request.
         at: The present.

@@ -127,7 +127,6 @@ def set_value(edit: Edit, row: KeyRow, secret: str, overlap: timedelta = timedel
     """Give a key another secret. Its id stays, and with it its limits and their spent amounts.
 
     Args:
-        row: The key.
         secret: Its new secret.
         overlap: How long the old one is still accepted.
 

@@ -170,7 +170,6 @@ def create(edit: Edit, type: ObjectType[R, S, W], name: str, spec: S, **columns:
     """Make an object.
 
     Args:
-        type: Its kind.
         spec: Its new settings.
         **columns: Columns of its row that its Spec does not decide.
 

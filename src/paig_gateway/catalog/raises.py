@@ -144,7 +144,6 @@ class Raises:
         Args:
             id: The request's.
             until: When the raise ends; at the end of the limit's window if None, after a day where it has none.
-            answer: The answer to the holder.
             actor: The maker of the change.
 
         Raises:

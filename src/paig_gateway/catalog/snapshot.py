@@ -87,7 +87,6 @@ class TokenGrant:
 
     Attributes:
         token: The token's name.
-        admin_id: The id of its admin.
         admin: The admin's name.
         grants: The admin's roles, each with the id of the project that it applies in, None for everywhere.
         scopes: The permissions that the token is confined to; None for all.

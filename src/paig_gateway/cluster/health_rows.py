@@ -99,7 +99,6 @@ def publish(
     """Write a node's reports, in one transaction.
 
     Args:
-        node_id: The node's.
         reports: Rows that are new or have changed.
         changes: The changes since the last time.
         gone: Provider and credential of the rows to remove.

@@ -46,7 +46,6 @@ class HealthSync:
 
         Args:
             health: The process's breakers.
-            node_id: This node's id.
             providers: The configured providers, by name.
         """
         self._health = health

@@ -104,10 +104,7 @@ class Order:
         """A query's rows in this order, after the place.
 
         Args:
-            query: The query.
             value: The value to sort by; None for a table without such values.
-            time: The rows' time.
-            id: The rows' id.
             dialect: The database's.
         """
         if self.field == "time":  # as the index of the table has it

@@ -84,7 +84,6 @@ class LimitRefused(GatewayError):
     """A limit has no room for a request.
 
     Attributes:
-        limit: The limit that refused.
         balances: The balance of each hard limit on money or tokens that binds the request.
         waits: Whether it lacks room only for what requests in flight hold.
     """
@@ -104,10 +103,8 @@ class LimitRefused(GatewayError):
         """Word the refusal.
 
         Args:
-            limit: The limit that refused.
             spent: What its window has been charged, in the limit's unit.
             held: The amount that requests in flight hold.
-            needed: What this request needed.
             resets_at: When the window ends, or None for `total`.
             balances: See the class.
             advice: What makes the request smaller, where that is known.

@@ -110,7 +110,6 @@ def read_once(raw: bytes, where: str) -> Members:
     """Read an object whose own members all matter.
 
     Args:
-        raw: Its JSON.
         where: Its place, for the error.
 
     Raises:

@@ -162,7 +162,6 @@ class Format:
         name: The contract's name, on every ledger row.
         flavor: genai-prices' `api_flavor`.
         home: The genai-prices provider that invented the format, whose extractor reads it anywhere.
-        errors: The shape of its error bodies.
         path: Claims a request by the end of its percent-encoded path. Groups: `model`, where the path names one;
             `stored`, where it names something that one account at the provider has.
         methods: The HTTP methods it claims.

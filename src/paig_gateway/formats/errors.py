@@ -78,9 +78,7 @@ def error_body(
     """An error response.
 
     Args:
-        shape: The shape of the error.
         code: The gateway's own code.
-        message: The message for people.
         details: Machine-readable facts; they are sent under a name of the gateway's own.
 
     Returns:

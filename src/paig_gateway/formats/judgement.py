@@ -38,7 +38,6 @@ def judge(fmt: Format, status: int, head: bytes, complete: bool) -> Judgement:
 
     Args:
         fmt: The API format of the request.
-        status: The HTTP status.
         head: The first bytes of the body, without its content encoding.
         complete: Whether these are all.
     """

@@ -95,8 +95,6 @@ def without(body: bytes, found: Listing, kept: list[bool]) -> bytes | None:
     """The answer with some elements of its list.
 
     Args:
-        body: The answer.
-        found: Its list.
         kept: Of each element, whether it stays.
 
     Returns:

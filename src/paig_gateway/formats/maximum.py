@@ -39,7 +39,6 @@ def set_maximum(
 
     Args:
         body: The request, not encoded.
-        format_name: Its API format.
         field: The member to set if the request has none, with dots between levels.
         most: Tokens of each answer.
         alone: Whether the server heeds that member alone; otherwise those that the request has are set.

@@ -30,7 +30,6 @@ class MediaItem:
     """One image, sound or document of a request.
 
     Attributes:
-        kind: Its kind.
         size: Its bytes, without base64; 0 if it is a link.
         width: Pixels; None if they are not known.
         height: Pixels; None if they are not known.

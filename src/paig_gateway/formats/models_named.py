@@ -37,7 +37,6 @@ def besides(top: Members, tools: Sequence[Raw] = ()) -> list[ModelCall]:
     """The models that may work besides the request's own.
 
     Args:
-        top: The request.
         tools: Tools that stand elsewhere in it.
     """
     if not tools and top.keys().isdisjoint(_BESIDES):

@@ -125,7 +125,6 @@ def bound(body: bytes, media: Media, *, hidden: int = HIDDEN, tools: int = 0, bu
     """The most tokens of text that a request can put in.
 
     Args:
-        body: The request.
         media: What of it is not text.
         hidden: What the chat template may add.
         tools: How many tools the request defines.

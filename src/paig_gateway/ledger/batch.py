@@ -283,7 +283,6 @@ class BatchExecutor:
         """Execute a batch in one transaction, in order.
 
         Args:
-            commands: What to do.
             blocked: Ids of limits that reservations not among the commands are waiting for.
 
         Returns:

@@ -37,7 +37,6 @@ class OpenBatch:
         path: The path of that request.
         credential: The id of the credential that it was made with.
         key_id: The key that made it.
-        project_id: Its project, or None.
         created_at: When; its prices are those of that moment.
         deadline: When lines without a result are charged at their ceiling.
         looks: How often the provider was polled.

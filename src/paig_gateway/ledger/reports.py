@@ -102,9 +102,7 @@ def requests_of_key(engine: Engine, key_id: str, key: str, ids: Sequence[str]) -
     """Those of a key's requests that have one of these ids, finished, in flight or refused, newest first.
 
     Args:
-        key_id: The key's id.
         key: The key's name, by which requests are found that were refused before they got a row.
-        ids: The requests' ids.
     """
     found: dict[str, Request] = {}
     with engine.connect() as connection:
@@ -123,7 +121,6 @@ def list_requests(
     """Requests, finished and in flight, newest first.
 
     Args:
-        which: Which of them.
         cursor: The `next_cursor` of the page before.
         limit: How many at most.
         sort: One of `SORTED` instead of the time; `-` in front puts the largest first.
@@ -203,7 +200,6 @@ def finished_of_node(engine: Engine, node_id: str, since: int, *, swept: bool = 
     """Rows of the requests that a node served and that were finished after a moment.
 
     Args:
-        node_id: The node.
         since: Milliseconds since the epoch.
         swept: Only those that were charged at their ceiling because the node died.
     """

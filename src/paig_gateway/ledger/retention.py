@@ -45,7 +45,6 @@ async def prune(
     Args:
         engine: The ledger's database, to be read.
         perform: The ledger's writer.
-        before: The moment.
         pause: Seconds between two transactions.
         whose: Only those of a key or a user.
 

@@ -36,7 +36,6 @@ def list_sessions(engine: Engine, which: Filter, stopped: StoppedBy, *, limit: i
 
     Args:
         which: Which requests count.
-        stopped: The sessions that were stopped.
         limit: How many at most.
     """
     place = (REQUESTS.c.key_id, REQUESTS.c.session)
@@ -55,7 +54,6 @@ def _last_errors(connection: Connection, latest: Sequence[tuple[str, str, int]])
     """The error of each session's latest request, by its key's id and its own; none for one that was answered.
 
     Args:
-        connection: To the database.
         latest: Session, key's id and time of the latest request.
     """
     if not latest:

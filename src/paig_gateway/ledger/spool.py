@@ -44,7 +44,6 @@ class Spool:
 
     Args:
         folder: The gateway's home.
-        node_id: The node.
     """
 
     def __init__(self, folder: Path, node_id: str) -> None:

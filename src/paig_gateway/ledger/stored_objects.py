@@ -31,7 +31,6 @@ class ProviderObject:
 
     Attributes:
         provider: The provider's name in the gateway.
-        id: Its id at the provider.
         kind: Its kind: `file`, `vector-store`.
         key_id: The key that made it; empty if it was given to a project.
         project_id: The project of that key at that time, or None.
@@ -76,7 +75,6 @@ class Owned:
     """A stored object with its owner's names.
 
     Attributes:
-        object: The object.
         key: The name of the key that made it, its id where that is deleted; None if it was given to a project.
         project: The project's name, or its id likewise.
         at: Since when it is known, in milliseconds.

@@ -338,7 +338,6 @@ class LedgerBatch:
         """Hold more for a request in flight, or refuse and change nothing.
 
         Args:
-            id: The request.
             limits: The limits that it holds something of.
             extra: Nanodollars to hold more.
             exchange: The limits that bind it from now on, where its next try is bound by others; what it holds of those
@@ -408,7 +407,6 @@ class LedgerBatch:
 
         Args:
             id: The batch's hold. What a line costs is taken from it; the rest stays held until the end.
-            lines: The lines.
             end: How the batch itself ended, which closes its hold; None while lines are still to come.
 
         Raises:

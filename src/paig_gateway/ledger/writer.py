@@ -69,7 +69,6 @@ class Pending:
     """A queued command and the caller that waits for it.
 
     Attributes:
-        command: What to do.
         future: The caller's; None where no caller waits.
         since: When it was queued, on the monotonic clock.
         wait: How long it may wait for room after the last release, in seconds.

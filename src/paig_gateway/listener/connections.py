@@ -56,9 +56,7 @@ class Connections:
         """Add a new connection; if there are too many, close the oldest one without a complete head.
 
         Args:
-            connection: The new one.
             open_now: How many are open, the new one included.
-            loop: The event loop of the process.
 
         Returns:
             False if there is no room, so that the new connection must be closed.

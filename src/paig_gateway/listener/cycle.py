@@ -83,7 +83,6 @@ class Cycle:
     disconnects; later writes are dropped.
 
     Attributes:
-        scope: The ASGI scope.
         keep_alive: Whether the connection serves further requests after this answer.
         more_body: Whether the request's body is incomplete.
         started: Whether a status has been written.

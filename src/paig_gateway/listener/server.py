@@ -42,7 +42,6 @@ class App(Protocol):
     """The part of the app that the server uses.
 
     Attributes:
-        connections: The connections of the process.
         lame_duck: Seconds that new requests are still accepted after the signal to end.
         shutdown_seconds: Seconds that requests are then given to end by themselves.
     """

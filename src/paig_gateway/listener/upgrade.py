@@ -23,7 +23,6 @@ class Upgrade:
 
     Attributes:
         transport: The client's transport.
-        loop: Its event loop.
     """
 
     def __init__(

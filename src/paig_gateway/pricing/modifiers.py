@@ -43,8 +43,6 @@ class Factor:
         name: The modifier.
         values: Matches its value.
         sources: Matches the price source (a genai-prices provider).
-        models: Matches the model.
-        factor: The multiple.
         uncached: Whether it does not apply to tokens read from a cache.
         precise: Whether it is the same for all those models; otherwise the cost is an estimate.
         origin: Its source and date.

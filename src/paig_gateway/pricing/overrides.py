@@ -122,7 +122,6 @@ class PriceSources:
     """Every price there is.
 
     Attributes:
-        book: The price book.
         own: Returns the operator's own prices; a new tuple whenever they change.
     """
 

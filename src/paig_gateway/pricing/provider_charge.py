@@ -30,7 +30,6 @@ class ChargeRule:
 
     Attributes:
         where: In words, for the page on billing.
-        read: Reads it.
     """
 
     where: str

@@ -27,7 +27,6 @@ class Unit:
         name: Its key in the usage of a ledger row: genai-prices' key where there is one.
         formats: Names of the API formats that it occurs in.
         where: Where the count stands, in words, for the page on billing.
-        count: Reads it.
         complete: Whether the answer states everything that is billed of it; otherwise the cost is an estimate.
         models: Matches its models; None for all.
         sources: Its price sources (genai-prices providers); empty for all.

@@ -90,7 +90,6 @@ class ProviderKind:
         """The member of a request that bounds all output that is billed; None if there is none.
 
         Args:
-            format_name: The API format.
             reasoning: Whether the model may reason before it answers.
         """
         usual = self.maximum.get(format_name, USUAL_MAXIMUM.get(format_name, ""))
@@ -100,7 +99,6 @@ class ProviderKind:
         """The only member of a chat that bounds its output; empty where none does, None where either name does.
 
         Args:
-            format_name: The API format.
             reasoning: Whether the model may reason before it answers.
         """
         if format_name != "openai-chat" or self.both_maxima:
@@ -347,7 +345,6 @@ def base_url(kind: ProviderKind, given: str | None, settings: Mapping[str, str])
 
     Args:
         kind: The provider's kind.
-        given: The configured base URL, or None.
         settings: The provider's settings, over the kind's defaults.
 
     Returns:

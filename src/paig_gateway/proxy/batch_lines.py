@@ -126,7 +126,6 @@ class LineReader:
     Attributes:
         api: The provider's batch API.
         content: The batch's settings for all lines, as far as they are known.
-        kind: The kind of provider.
     """
 
     api: BatchApi

@@ -58,8 +58,6 @@ def decode(encoding: str, data: bytes, limit: int, *, strict: bool = False) -> b
     """Decode a whole body.
 
     Args:
-        encoding: The content encoding.
-        data: The body.
         limit: The most bytes that it may decode to.
         strict: Refuse a body that is cut short or has bytes after its end: readers treat it differently.
 

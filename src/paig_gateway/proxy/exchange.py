@@ -45,7 +45,6 @@ class Exchange:
         started: The same on the monotonic clock, in seconds.
         body: The body as it came.
         plain: The body without its content encoding.
-        trace: The trace that it belongs to, or None.
         endpoint: The row of the table of endpoints.
         maximum: The output maximum that the gateway sets for each answer (`when_tight`), or None.
         lines: The lines of the batch that it creates, if they could be read.
@@ -107,7 +106,6 @@ class Exchange:
         """What the ledger holds for it.
 
         Args:
-            limits: The limits that hold it.
             provider: The first candidate's.
             model: The model, where the request itself does not name it.
             ceiling: Nanodollars.

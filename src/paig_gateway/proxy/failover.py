@@ -69,9 +69,7 @@ class RequestFunds:
         held: Nanodollars.
         extend: Makes the ledger hold more, or raises. Takes the additional nanodollars, the limits that replace the
             present ones (or None), and the most tokens. None if nothing needs to be held.
-        bound: The limits that hold it.
         short: Why the ledger did not hold enough for the last try.
-        limits_of: The limits that bind the request at a candidate.
     """
 
     held: int = 0

@@ -87,7 +87,6 @@ class Heads:
         """The head of a request: a remembered one, which has a caller, or a new one.
 
         Args:
-            scope: The request.
             snapshot: The directory's present one.
             cors: Which pages may read an answer.
         """

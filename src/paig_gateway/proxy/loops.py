@@ -83,7 +83,6 @@ class Loops:
         """Note a request that is about to be sent.
 
         Args:
-            key_id: The key's id.
             body: The request's body; None if equal requests are normal, as in the turns of a spoken conversation.
 
         Raises:

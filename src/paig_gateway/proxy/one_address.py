@@ -84,7 +84,6 @@ def find(
     Args:
         caller: The key, which may use some of them.
         target: The request's path, without a route.
-        found: The endpoints that match the path.
         headers: The names of the headers, in lower case.
         holders: The providers that have the stored object in the path; empty if there is none.
         read: See `ReadCall`.

@@ -23,11 +23,7 @@ class _Key:
 
 
 class RefusedRows:
-    """Writes the rows of refused requests. It belongs to one event loop.
-
-    Args:
-        note: Writes a row.
-    """
+    """Writes the rows of refused requests. It belongs to one event loop."""
 
     def __init__(self, note: Callable[[Reservation, Settlement], None], now: Callable[[], datetime]) -> None:
         self._note = note

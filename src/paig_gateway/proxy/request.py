@@ -197,7 +197,6 @@ def authenticate(
 
     Args:
         headers: The request's, by lower-case name.
-        query: The raw query.
         attempts: Where wrong keys are counted.
         address: Where the request comes from.
         from_page: Whether a browser's page sent the request.
@@ -368,8 +367,6 @@ class Stated:
     """What the headers of a request say about its body.
 
     Attributes:
-        content_type: Its `content-type`.
-        encoding: Its `content-encoding`.
         misfit: Why the gateway does not accept that content type, or None.
         tier: The service tier that they ask for if it is more expensive than the standard one, or None.
         long_window: Whether they ask for a longer context window.

@@ -37,7 +37,6 @@ def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *,
 
     Args:
         outcome: Is charged.
-        meter: The stream's meter.
         candidate: Where it came from.
         ended: Whether the provider ended it; false if the connection broke or the client disconnected.
         asked: Whether the gateway requested its usage.

@@ -254,7 +254,6 @@ class StoredObjects:
         """Process a complete answer.
 
         Args:
-            candidate: The candidate that answered.
             body: The answer, without a content encoding.
 
         Returns:

@@ -234,7 +234,6 @@ class RequestHead:
 
     Attributes:
         origin: Where it is sent.
-        method: The HTTP method.
         lines: The request line and headers, each with its end.
     """
 

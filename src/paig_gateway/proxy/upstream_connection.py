@@ -107,7 +107,6 @@ class Connection(asyncio.Protocol):
 
         Args:
             response: Takes the answer.
-            request: The request's bytes.
             head_only: Whether the answer has no body despite its headers (HEAD).
         """
         self._response = response

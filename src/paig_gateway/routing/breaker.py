@@ -109,7 +109,6 @@ class Breaker:
         state: The state at the last look; `readiness` ends a rest that is over.
         since: When it began.
         until: When its rest ends; 0 if it does not rest.
-        reason: The reason of the wait.
         own: Whether this node saw the failures itself; otherwise another node reported them.
         waits: By model.
         ok_at: The time of the provider's last successful answer.
@@ -182,7 +181,6 @@ class Breaker:
 
         Args:
             number: The try's.
-            model: The requested model.
             seconds: How long it took to the beginning of its answer.
         """
         self._end(number)

@@ -169,7 +169,6 @@ class MemberPlan:
     """The properties of a member for similar requests, computed once.
 
     Attributes:
-        member: The member.
         model: The model's name at the member.
         price_lookup: Prices an answer's usage.
         price: The model's price, or None.
@@ -297,7 +296,6 @@ class MemberOrder:
     """Orders candidates. It belongs to one event loop, so nothing in it is locked.
 
     Attributes:
-        latencies: The recent latencies of members.
         random: The source of random numbers.
     """
 
@@ -333,7 +331,6 @@ class MemberOrder:
         Args:
             route: Whose members were tried.
             fmt: The request's format.
-            attempts: The tries.
             last: Seconds from the request's arrival to the first byte of the last try's answer; None without a success.
         """
         if route.choice != "latency":

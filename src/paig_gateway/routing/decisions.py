@@ -148,7 +148,6 @@ class Decisions:
             stored: The stored object that it needs, which only one account has, or None.
             order: The candidates, in the order of the route.
             deadlines: How long it may take.
-            health: The health of the providers.
             leave_out: Receives the reason why a candidate is not tried.
         """
         self.order = deque(order)
@@ -177,7 +176,6 @@ class Decisions:
         """What to do after a try.
 
         Args:
-            result: The result of the try.
             now: The present moment of the monotonic clock.
             spent: What the request has cost so far, this try included, in nanodollars.
         """
@@ -234,7 +232,6 @@ class Decisions:
         """Classify a try without a complete answer.
 
         Args:
-            error: What happened.
             now: The present moment of the monotonic clock.
             begun: Whether the answer's first byte had arrived.
             answered: Whether the answer's head had arrived.

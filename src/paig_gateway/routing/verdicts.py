@@ -100,7 +100,6 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
     """Classify an answer by its status, and for the statuses of `BODY_TELLS` by its body.
 
     Args:
-        status: The status.
         body: The part of its body that was read, without quotes from the request.
         error_type: AWS's `x-amzn-errortype`.
     """

@@ -20,11 +20,7 @@ class KeyringTimeoutError(SecretsError):
 
 
 class SecretReferenceError(Exception):
-    """A credential that cannot be read or used. The message never shows a secret, nor what might be one.
-
-    Attributes:
-        code: The kind of error.
-    """
+    """A credential that cannot be read or used. The message never shows a secret, nor what might be one."""
 
     def __init__(self, code: ReferenceProblem, message: str) -> None:
         super().__init__(message)

@@ -99,7 +99,6 @@ class Operation:
     Attributes:
         read: Reads the request's body; a `KeyError`, `TypeError`, `ValueError` or `AttributeError` means that the body
             is invalid.
-        write: Makes the answer.
         free: Nothing is generated, so nothing is billed or counted.
         raw: Its body is not JSON.
     """

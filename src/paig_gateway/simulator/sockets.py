@@ -28,7 +28,6 @@ class Socket:
     """One connection.
 
     Attributes:
-        request: The upgrade request.
         served: The counters of its mount.
     """
 

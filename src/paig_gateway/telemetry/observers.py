@@ -29,7 +29,6 @@ class Observers:
         """Pass events to these observers, and count their failures.
 
         Args:
-            observers: The observers.
             numbers: Where failures are counted.
             trace: Decides about traces.
         """

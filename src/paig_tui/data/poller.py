@@ -32,7 +32,6 @@ class Feed:
 
     Args:
         admin: The admin API's client.
-        state: The state to fill.
     """
 
     def __init__(self, admin: AsyncAdminClient, state: AppState) -> None:

@@ -27,11 +27,7 @@ T = TypeVar("T")
 
 
 class FieldError(ValueError):
-    """A field has an invalid value.
-
-    Attributes:
-        name: The field's name.
-    """
+    """A field has an invalid value."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +44,6 @@ class Field:
         value: Its first value.
         hint: The text shown while it is empty.
         note: The text behind it.
-        secret: Whether it is masked.
         choices: The values to pick from in a list below it.
         many: Whether it takes several of them, separated by commas.
         short: Whether it needs only a few cells.

@@ -392,7 +392,6 @@ class Form(Dialog[T]):
     """Asks for a spec's fields and sends them.
 
     Args:
-        title: The title.
         state: The source of the choices.
         save: Sends the values; its result is the dialog's.
         before: The present values, for a change: only changed ones are sent. None for a new object.

@@ -50,7 +50,6 @@ class Opening:
 
     Attributes:
         url: The gateway's root address.
-        token: The admin token.
         profile: The profile of the gateway; empty if its address did not come from a profile.
         read_only: Whether changes are refused.
     """

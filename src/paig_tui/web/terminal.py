@@ -51,7 +51,6 @@ class Download:
     Attributes:
         name: The file's name.
         key: The terminal UI's key of it.
-        encoding: The encoding of text.
         arrived: The requested chunk; an empty one ends the file, None means that the terminal ended.
     """
 

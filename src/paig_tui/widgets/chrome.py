@@ -130,7 +130,6 @@ def joined(parts: Sequence[Content], width: int | None = None) -> Content:
     """Hints in one line: those without room are left out, the last ones first, but never how to leave.
 
     Args:
-        parts: The hints.
         width: Cells; None for as many as it takes.
     """
     shown = list(parts)
@@ -160,7 +159,6 @@ class Said:
     """A message.
 
     Attributes:
-        text: What it says.
         severity: How bad it is.
         seconds: How long it is shown.
         until: When it goes, by the app's monotonic clock; None as long as it was not shown.

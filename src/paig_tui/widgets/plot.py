@@ -85,7 +85,6 @@ def chart(
     """A column chart; if there is room, with the peak at its left and evenly spread ticks below it.
 
     Args:
-        height: The height in lines.
         ticks: The times as text, oldest first; the last one is the present.
         unit: Formats a value.
     """

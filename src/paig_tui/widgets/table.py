@@ -37,10 +37,7 @@ class Column(Generic[RowT]):
     """One column.
 
     Attributes:
-        title: Its heading.
         width: Its width in cells; 0 means as wide as its content, if there is room.
-        cell: Makes a cell from a row.
-        right: Whether it is aligned to the right.
         least: The table's width from which the column is shown.
         below: The table's width from which it is hidden.
         most: The largest width of a column without a fixed width.

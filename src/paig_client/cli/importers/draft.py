@@ -65,7 +65,6 @@ def to_toml(draft: Draft, head: str) -> str:
     """The draft as a file.
 
     Args:
-        draft: Its content.
         head: Lines to begin with, as comments.
     """
     parts = [_comments(head.splitlines())]

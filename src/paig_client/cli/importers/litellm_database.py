@@ -146,7 +146,6 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
     """Put teams, users and keys into a draft, and tell what each key has spent.
 
     Args:
-        draft: The draft to fill.
         dump: As `tables_of` found it.
         now: The present: keys that have expired are left out, as blocked ones are.
     """

@@ -33,7 +33,6 @@ class Api:
     """An API over WebSockets.
 
     Attributes:
-        fmt: Its format.
         kinds: The kinds of providers that have it.
         session: Makes the machine of a session: from the provider's kind, the upgrade's target, model and headers.
         url: The provider's URL, with `http` or `https`: from the kind, the provider, the target and the model's name

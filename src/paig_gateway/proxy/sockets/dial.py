@@ -55,10 +55,8 @@ class Connected:
 
     Attributes:
         peer: The connection; None if the provider refused.
-        candidate: The provider that it is connected to.
         status: The answer's status.
         headers: The answer's headers, names in lower case.
-        body: The body of a refusal.
     """
 
     peer: Peer | None

@@ -78,7 +78,6 @@ class Peer(asyncio.Protocol):
     """One side of a relayed WebSocket.
 
     Attributes:
-        frames: The protocol.
         answered: The provider's answer to the upgrade; unused on the client's side.
     """
 

@@ -21,9 +21,6 @@ class Push:
 
     A reading has all counts since the process began, so a lost reading loses nothing. If the last one is still waiting
     for the backend, the next one is dropped.
-
-    Attributes:
-        destination: The backend.
     """
 
     def __init__(

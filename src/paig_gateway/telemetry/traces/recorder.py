@@ -57,7 +57,6 @@ class Traces:
         Args:
             settings: Settings of the whole gateway.
             project: Returns a project's own settings, by its id.
-            open_destination: Opens a destination with a label.
         """
         self._settings = settings
         self._project = project

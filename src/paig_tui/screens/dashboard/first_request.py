@@ -20,7 +20,6 @@ class SampleCall:
 
     Attributes:
         path: The path after the route's name.
-        body: The JSON body.
         headers: The headers besides the key and the content type.
     """
 

@@ -26,7 +26,6 @@ class KeyCreated(ModalScreen[None]):
     """The dialog of a new key.
 
     Args:
-        made: The key.
         root: The gateway's address, for the export lines.
         providers: The providers that are set up, for a first request.
         word: `created` or `rotated`.

@@ -46,7 +46,6 @@ class KeyTableRow:
     """A key, a project or a user.
 
     Attributes:
-        resource: The object.
         status: Its status by the current limits.
         caps: Its caps in US dollars, by window.
         used: How long ago it was used, in words.

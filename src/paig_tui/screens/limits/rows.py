@@ -40,7 +40,6 @@ class LimitTableRow:
     """A limit, or one counter of a named one.
 
     Attributes:
-        limit: Its state.
         now: The time of that state.
     """
 
@@ -55,12 +54,7 @@ class LimitTableRow:
 
 @dataclass(frozen=True)
 class NamedLimitTableRow:
-    """A named limit.
-
-    Attributes:
-        resource: The limit.
-        counters: The state of its counters.
-    """
+    """A named limit."""
 
     resource: NamedLimit
     counters: Sequence[LimitStatus]

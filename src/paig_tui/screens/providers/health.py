@@ -33,7 +33,6 @@ class ProviderStatus:
         good: The share of tries in the last five minutes that were answered.
         p95: The 95th percentile of the time until an answer began, in milliseconds.
         throttled: How often it answered 429.
-        tries: The number of tries.
         ready: The number of its credentials that are in use, if known.
         note: The reason of the state, and when it ends.
     """

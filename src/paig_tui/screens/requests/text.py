@@ -29,7 +29,6 @@ def described(row: Request, width: int, link: str | None = None) -> Content:
     """The request, line by line.
 
     Args:
-        row: The request.
         link: The address of its trace.
     """
     parts = (_head(row, width), _attempts(row, width), _usage(row), _where(row, link))

@@ -97,7 +97,6 @@ class SessionDetail(Page):
     """The session of an id.
 
     Args:
-        session: The id.
         key: The key, where several may have a session of that id.
     """
 

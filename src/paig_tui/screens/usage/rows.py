@@ -26,9 +26,7 @@ class Span:
 
     Attributes:
         words: Its name.
-        length: Its length.
         bucket: The admin API's name of a step.
-        step: The length of a step.
         tick: The time format of the axis.
     """
 
@@ -72,7 +70,6 @@ class UsageTableRow:
 
     Attributes:
         name: The group's name; None for everything, empty for requests that belong to no group.
-        total: Its totals.
         share: Its share of the whole cost.
         course: Its cost at each step, if known.
     """

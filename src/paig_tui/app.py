@@ -23,11 +23,11 @@ from textual.worker import Worker, WorkerState
 
 from paig_client.admin import AdminError, AsyncAdminClient
 from paig_client.api.vocabulary import Permission
-from paig_tui.data.poller import Feed
+from paig_tui.data.poller import Poller
 from paig_tui.data.state import AppState
 from paig_tui.text import safe
 from paig_tui.themes import ALIASES, DEFAULT, OURS
-from paig_tui.widgets.chrome import SECTIONS, Messages, Said
+from paig_tui.widgets.chrome import SECTIONS, Messages, Notice
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -42,10 +42,10 @@ FLUSH = 0.25
 """Seconds between two drawings."""
 SHOWN, SHOWN_LONGER = 6.0, 12.0
 """Seconds that a message stays, and one that says what went wrong."""
-PATIENCE = 2.0
-"""Seconds that a change may take before a message says that it is not done yet."""
-MOST_SAID = 3
-"""Messages that are shown at once; of more, the oldest goes."""
+SLOW_CHANGE = 2.0
+"""Seconds after which a message says that a change is not done yet."""
+MOST_NOTICES = 3
+"""The most messages shown at once; older ones are dropped."""
 
 
 def _screen(name: str) -> Callable[[], Screen[Any]]:
@@ -116,9 +116,9 @@ class PaigApp(App[None]):
         self.host = urlsplit(admin.url).netloc if admin else "nowhere"
         self.read_only = read_only
         self.state = AppState(clock)
-        self.feed = Feed(admin, self.state) if admin else None
+        self.poller = Poller(admin, self.state) if admin else None
         self.failures: list[str] = []
-        self.said: list[Said] = []
+        self.notices: list[Notice] = []
         self._undo: list[Undo] = []
         for theme in OURS:
             self.register_theme(theme)
@@ -147,7 +147,7 @@ class PaigApp(App[None]):
 
     def on_mount(self) -> None:
         self.switch_mode("dashboard")
-        if self.feed is not None:
+        if self.poller is not None:
             self.ask()
             self.listen()
         self.set_interval(FLUSH, self.flush)
@@ -155,20 +155,20 @@ class PaigApp(App[None]):
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def ask(self) -> None:
         """Fetch the state again and again."""
-        assert self.feed is not None
-        await self.feed.ask()
+        assert self.poller is not None
+        await self.poller.ask()
 
     @work(exclusive=True, group="listen", exit_on_error=False)
     async def listen(self) -> None:
         """Receive the gateway's events."""
-        assert self.feed is not None
-        await self.feed.listen()
+        assert self.poller is not None
+        await self.poller.listen()
 
     def flush(self) -> None:
         """Draw what changed since the last time."""
         from paig_tui.screens.page import Framed
 
-        if self.feed is not None and self.feed.take():
+        if self.poller is not None and self.poller.take():
             self.state.changed()
         stack = self.screen_stack  # empty until the first section is there
         if stack and not self._suspended:
@@ -178,15 +178,15 @@ class PaigApp(App[None]):
             self.show_messages()
 
     def show_messages(self) -> None:
-        """Show what was said where there is a place for it: a message's time does not pass behind a dialog."""
+        """Show the messages, if the screen has a place for them: their time does not run behind a dialog."""
         now = time.monotonic()
         places = list(self.screen.query(Messages))
         if places:
-            self.said = [one for one in self.said if one.until is None or one.until > now]
-            for one in self.said:
+            self.notices = [one for one in self.notices if one.until is None or one.until > now]
+            for one in self.notices:
                 one.until = one.until or now + one.seconds
         for place in places:
-            place.show(self.said)
+            place.show(self.notices)
 
     @property
     def _suspended(self) -> bool:
@@ -225,8 +225,8 @@ class PaigApp(App[None]):
         return await super().run_action(action, default_namespace, namespaces)
 
     def action_retry(self) -> None:
-        if self.feed is not None:
-            self.feed.again()
+        if self.poller is not None:
+            self.poller.again()
 
     def notify(
         self,
@@ -241,40 +241,42 @@ class PaigApp(App[None]):
         shown = " ".join(map(safe, message.splitlines()))
         whole = f"{safe(title)}: {shown}" if title else shown
         seconds = timeout or (SHOWN if severity == "information" else SHOWN_LONGER)
-        self.said = [*(one for one in self.said if one.text != whole), Said(whole, severity, seconds)][-MOST_SAID:]
+        self.notices = [*(one for one in self.notices if one.text != whole), Notice(whole, severity, seconds)][
+            -MOST_NOTICES:
+        ]
         if self.screen_stack:
             self.show_messages()
 
-    async def changing(self, work: Awaitable[T], said: str, undo: Undo | None = None) -> T | None:
+    async def changing(self, work: Awaitable[T], message: str, undo: Undo | None = None) -> T | None:
         """Make a change at the gateway and show the outcome; returns None if the gateway refuses it.
 
         Args:
-            said: The message when it is done.
+            message: Shown when it is done.
         """
         try:
             done = await self._watched(work)
         except AdminError as error:
             self.notify(str(error), title="Not done", severity="error", timeout=10)
             return None
-        self.changed(said, undo)
+        self.changed(message, undo)
         return done
 
     async def _watched(self, work: Awaitable[T]) -> T:
         """Await a change; a message says that it is not done yet, if it takes long."""
-        waiting = Said("Waiting for the gateway: it is not done yet.", "information", SHOWN_LONGER)
-        patience = self.set_timer(PATIENCE, lambda: self.said.append(waiting))
+        waiting = Notice("Waiting for the gateway: it is not done yet.", "information", SHOWN_LONGER)
+        timer = self.set_timer(SLOW_CHANGE, lambda: self.notices.append(waiting))
         try:
             return await work
         finally:
-            patience.stop()
-            self.said = [one for one in self.said if one is not waiting]
+            timer.stop()
+            self.notices = [one for one in self.notices if one is not waiting]
 
-    def changed(self, said: str, undo: Undo | None = None) -> None:
+    def changed(self, message: str, undo: Undo | None = None) -> None:
         """Show that something was changed, remember how to undo it, and fetch again."""
         if undo is not None:
             self._undo.append(undo)
-        hint = " · u takes it back" if undo else ""
-        self.notify(said + hint)
+        hint = " · u undoes it" if undo else ""
+        self.notify(message + hint)
         self.action_retry()
 
     @property
@@ -287,7 +289,7 @@ class PaigApp(App[None]):
             self.notify("There is nothing to undo.")
             return
         last = self._undo.pop()
-        await self.changing(last.back(), f"Taken back: {last.label}")
+        await self.changing(last.back(), f"Undone: {last.label}")
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Show an error of a background task, and keep it to print when the app ends."""

@@ -124,7 +124,7 @@ async def test_caps_are_edited_and_the_change_taken_back(world: World) -> None:
         limits = (await world.admin.keys.get("capped")).limits
         assert (str(limits.daily), limits.requests_per_minute) == ("1.25", 60)
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         limits = (await world.admin.keys.get("capped")).limits
         assert (limits.daily, limits.requests_per_minute) == (None, None)
 
@@ -139,7 +139,7 @@ async def test_caps_of_the_whole_gateway(fresh: World) -> None:
         await hand.sees("u Undo")
         assert await ask(fresh, fresh.key) == 400  # limit-too-small
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         assert (await fresh.admin.organisation()).limits.daily is None
 
 
@@ -158,7 +158,7 @@ async def test_a_key_is_edited_and_the_change_taken_back(world: World) -> None:
         assert (key.project, key.models, key.routes) == ("edits", ["gpt-5*", "claude-*"], None)
         assert key.expires_at == datetime(2030, 1, 31, tzinfo=UTC)
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         key = await world.admin.keys.get("edited")
         assert (key.project, key.models, key.expires_at) == (None, None, None)
 
@@ -251,7 +251,7 @@ async def test_a_project_is_disabled_by_its_keys(world: World) -> None:
         await hand.sees("○ disabled")
         assert (await ask(world, inside), await ask(world, world.key)) == (403, 200)
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         assert await ask(world, inside) == 200
 
 

@@ -42,7 +42,7 @@ async def test_a_named_limit_from_its_making_to_its_end(world: World) -> None:
         await hand.press("enter")
         await hand.sees("u Undo", "each", "key", "30 req/min")
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         back = await world.admin.named_limits.get("per-customer")
         assert (back.match, back.per, str(back.daily)) == (made.match, made.per, "0.000001")
         assert back.requests_per_minute is None
@@ -86,7 +86,7 @@ async def test_rates_and_members_are_raised_and_put_back(world: World) -> None:
         await hand.press("enter")
         await hand.sees("The requests/min cap of wordy is 1,000")
         await hand.press("u")
-        await hand.sees("Taken back: the raise of wordy")
+        await hand.sees("Undone: the raise of wordy")
         assert await world.admin.raises() == []
 
 
@@ -107,7 +107,7 @@ async def test_the_whole_gateways_settings(fresh: World) -> None:
         await closed(hand)
         assert (await fresh.admin.organisation()).models == {"gpt-5*": "openai"}
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         assert (await fresh.admin.organisation()).models == now.models
 
 

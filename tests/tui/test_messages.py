@@ -30,12 +30,12 @@ async def test_a_message_covers_no_row(world: World, size: tuple[int, int]) -> N
         await hand.press("2")
         await hand.sees(f"covered-{size[0]}-00")
         await hand.press("end", "d")
-        await hand.sees("is disabled.", "u takes it back")
+        await hand.sees("is disabled.", "u undoes it")
         frame, begins, ends, footer = places(hand)
         assert frame <= begins < ends <= footer
         assert hand.app.screen.query_one(Table).current is not None
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         await hand.press("l")
         await hand.until(lambda: isinstance(hand.app.screen, Requests), "the list")
         hand.app.notify("Something was said.", severity="warning")
@@ -51,9 +51,9 @@ async def test_a_messages_time_does_not_pass_behind_a_dialog(world: World) -> No
         await hand.sees("new key")
         hand.app.notify("Said meanwhile.", timeout=0.01)
         await hand.settled()
-        assert hand.app.said[0].until is None
+        assert hand.app.notices[0].until is None
         await hand.press("escape")
-        await hand.until(lambda: not hand.app.said, "it was shown, and its time is over")
+        await hand.until(lambda: not hand.app.notices, "it was shown, and its time is over")
 
 
 async def test_what_was_typed_is_not_thrown_away_by_one_escape(world: World) -> None:

@@ -51,7 +51,7 @@ async def test_the_morning(world: World) -> None:
         await hand.press("m")
         await hand.fill(to="1", until="1h", why="let it finish")
         await hand.press("enter")
-        await hand.sees("u takes it back")
+        await hand.sees("u undoes it")
         assert [answer.status_code for answer in await play(world.http, secret, SESSION, STEPS[-1:])] == [200]
         await hand.press("escape", "a")
         await hand.sees("requests for more", "a long refactoring")

@@ -53,5 +53,5 @@ async def test_the_night(world: World) -> None:
         await hand.sees("u Undo")
         await until(world, deploy, 200)
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         assert str((await world.admin.keys.get("night-deploy")).limits.daily) == "0.0012"

@@ -99,10 +99,10 @@ async def test_ten_thousand_keys_cost_as_much_as_are_in_sight(
         await hand.press("end")
         await hand.sees("key-09999")
         assert work["Table._row"] < 100
-        assert app.feed is not None
+        assert app.poller is not None
         work.clear()
-        app.feed.pending += finished(500, 0)
-        await hand.until(lambda: app.feed is not None and not app.feed.pending, "a flush")
+        app.poller.pending += finished(500, 0)
+        await hand.until(lambda: app.poller is not None and not app.poller.pending, "a flush")
         await hand.pilot.pause()
         assert (work["KeysSection.show"], work["Table._row"]) == (0, 0)
         assert len(app.state.recent.tail) == TAIL
@@ -121,12 +121,12 @@ async def test_two_hundred_a_second_are_drawn_four_times(work: Counter[str], by_
         await hand.until(lambda: app.state.keys is not None, "the first answers")
         app.flush()
         await hand.sees("● 200 ok")
-        assert app.feed is not None
+        assert app.poller is not None
         tail = app.screen.query_one("#tail", Table)
         await pilot.pause(0.2)  # the drawings that follow a first layout
         for number in range(20):
             work.clear()
-            app.feed.pending += finished(PER_FLUSH, number * PER_FLUSH)
+            app.poller.pending += finished(PER_FLUSH, number * PER_FLUSH)
             await pilot.pause()
             assert work["DashboardSection.show"] == work["Table._row"] == 0
             app.flush()
@@ -149,9 +149,9 @@ async def test_a_row_that_was_drawn_is_not_drawn_again(work: Counter[str], by_ha
         await hand.until(lambda: app.state.keys is not None, "the first answers")
         app.flush()
         await hand.sees("● 200 ok")
-        assert app.feed is not None
+        assert app.poller is not None
         work.clear()
-        app.feed.pending += finished(1, 7)
+        app.poller.pending += finished(1, 7)
         app.flush()
         await hand.sees("key-00007")
         assert work["Table._row"] <= 3

@@ -212,7 +212,7 @@ async def test_everything_of_a_provider_is_edited(world: World) -> None:
             30,
         )
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         options = (await world.admin.providers.get("edited")).options
         assert (options.get("price_factor"), options["on_disconnect"]) == (None, "drain")
 

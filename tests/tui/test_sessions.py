@@ -133,7 +133,7 @@ async def test_the_section_says_what_is_wrong_and_what_to_do(world: World) -> No
         await hand.sees("The session goes on.")
         assert (await world.admin.session("halted-session")).stopped_by is None
         await hand.press("u")
-        await hand.sees("Taken back")
+        await hand.sees("Undone")
         assert (await world.admin.session("halted-session")).stopped_by == "token:admin"
         await hand.press("colon")
         await hand.pilot.pause()

@@ -60,7 +60,7 @@ def test_the_header_says_that_no_answer_comes() -> None:
 
 async def test_a_change_that_waits_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it is done or refused."""
-    monkeypatch.setattr(paig_tui.app, "PATIENCE", 0.05)
+    monkeypatch.setattr(paig_tui.app, "SLOW_CHANGE", 0.05)
     admin = Slow()
     app = PaigApp(admin, clock=lambda: NOW)
     async with app.run_test(size=(120, 40)) as pilot:

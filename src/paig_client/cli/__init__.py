@@ -32,40 +32,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has enough
+    except BrokenPipeError:  # the reader of our output has closed it
         code = OK
-        _print_no_more()
+        _discard_output()
     except Exception as error:
         if (failure := _failure(error)) is None:
             raise
         code, message = failure
         if isinstance(error, OSError):
-            _print_no_more()
-        _complain(message)
+            _discard_output()
+        _print_error(message)
     sys.exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> str | int | None:
-    """The exit code of what was called for."""
+    """Run a command; returns its exit code."""
     from paig_client.cli.app import app
 
     try:
         app(args=arguments, prog_name="paig")
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # to Typer that is a failure
+        if isinstance(ended.__context__, BrokenPipeError):  # Typer treats it as a failure
             raise ended.__context__ from None
         return ended.code
     return OK
 
 
-def _print_no_more() -> None:
-    """Have what is still to be written to standard output go nowhere, or Python complains at its end."""
+def _discard_output() -> None:
+    """Discard the rest of standard output; otherwise Python reports an error at its end."""
     with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _failure(error: Exception) -> tuple[int, str] | None:
-    """The exit code and the line for a failure that is expected; what they are told by is imported only then."""
+    """The exit code and the message of an expected failure; the exception types are imported only then."""
     from paig_client.admin import AdminError, GatewayUnreachable, NotAuthorised, NotTheAdminApi
     from paig_client.credentials import AddressError, CredentialError
     from paig_client.keychain import KeyringError
@@ -88,7 +88,7 @@ def _failure(error: Exception) -> tuple[int, str] | None:
             return None
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     from paig_client.cli.output import plain
 
     print(f"paig: {plain(message)}", file=sys.stderr)

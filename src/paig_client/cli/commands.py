@@ -32,7 +32,7 @@ class Group(TyperGroup):
 
 
 class PaigTyper(typer.Typer):
-    """A `typer.Typer` whose commands and groups are these."""
+    """A `typer.Typer` whose commands are `PaigCommand`s and whose groups are `Group`s."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"cls": Group, **settings})

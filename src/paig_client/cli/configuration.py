@@ -62,10 +62,10 @@ def export(url: Url = None, profile: Profile = None) -> None:
 
 @contextmanager
 def _located(file: str) -> Iterator[None]:
-    """What is wrong with the file, a line each, as editors can jump to.
+    """Print each error of the file as `FILE:LINE: MESSAGE`, which editors can jump to.
 
     Raises:
-        typer.Exit: Something is.
+        typer.Exit: The file has an error.
     """
     from paig_client.admin import Invalid
 
@@ -81,7 +81,7 @@ def _located(file: str) -> Iterator[None]:
 
 
 def _show(plan: Plan) -> None:
-    """A line for each object, below it one for each field; then what was changed by hand and stays as it is."""
+    """Print each object with its changed fields, then the changes by hand that stay."""
     if not plan.items:
         say("Nothing to change.")
     by_hand = {(entry.kind, entry.name): entry for entry in plan.drift}
@@ -99,7 +99,7 @@ def _show(plan: Plan) -> None:
 
 
 def _fields(step: Change) -> Iterator[str]:
-    """What becomes of each field; of tables, each field in them that changes."""
+    """The change of each field; of a table, the changes of the fields in it."""
     for name, (before, after) in step.changes.items():
         if isinstance(before or after, dict) and isinstance(after or before, dict):
             was, becomes = before or {}, after or {}

@@ -71,7 +71,7 @@ def _key_facts(key: Key) -> dict[str, str]:
         **{"routes": _all_or(key.routes), "models": _all_or(key.models), "created": when(key.created_at)},
     }
     known = {*shown, "hint", "limits", "version", "created_at", "updated_at", "expires_at", "warnings"}
-    # A setting that is new has a line of its own without one here.
+    # A new setting is shown without a row here.
     more = {name: value for name, value in key.model_dump(mode="json").items() if name not in known}
     return {**shown, **{name.replace("_", " "): _text(value) for name, value in more.items()}}
 

@@ -27,7 +27,7 @@ from paig_client.cli.options import (
     text_option,
 )
 from paig_client.cli.output import Cell, PrintedTable, ahead, milliseconds, plain, print_facts, print_json, say, when
-from paig_client.cli.resources import Name, NewName, commands, warn, written
+from paig_client.cli.resources import Name, NewName, commands, warn, with_options
 from paig_client.cli.spec_options import Special, options_of, read, without_nones
 from paig_client.cli.values import duration, words
 
@@ -204,7 +204,7 @@ def create_token(
     print(plain(made.token))
 
 
-tokens.command("create", example="paig tokens create laptop --expires 30d")(written(create_token, _TOKEN_OPTIONS))
+tokens.command("create", example="paig tokens create laptop --expires 30d")(with_options(create_token, _TOKEN_OPTIONS))
 
 
 @tokens.command("list", example="paig tokens list")
@@ -269,5 +269,5 @@ def update_organisation(json: JsonOption = False, url: Url = None, profile: Prof
 
 
 organisation.command("update", example="paig organisation update --daily 100")(
-    written(update_organisation, _ORGANISATION_OPTIONS)
+    with_options(update_organisation, _ORGANISATION_OPTIONS)
 )

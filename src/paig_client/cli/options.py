@@ -165,7 +165,7 @@ def admin_access(url: str | None = None, profile: str | None = None) -> Access:
 
 @contextmanager
 def suggesting(name: str, known: Callable[[], list[str]]) -> Iterator[None]:
-    """Where nothing has that name, also say which name was perhaps meant.
+    """If nothing has that name, suggest a similar one.
 
     Raises:
         NotFound: Nothing has that name.
@@ -277,7 +277,7 @@ def extra(name: str) -> Iterator[None]:
     """Name the extra to install if a library is missing.
 
     Raises:
-        typer.Exit: One is.
+        typer.Exit: A library is missing.
     """
     try:
         yield

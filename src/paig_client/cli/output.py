@@ -52,10 +52,10 @@ class PrintedTable:
         columns: Their headings.
         rows: A cell for each column.
         empty: The text if there are no rows.
-        right: The columns that are set flush right; money in them is aligned at its point.
-        spare: The columns that a narrow terminal does without, the first to go first.
-        cut: The column that is cut to the room that a narrow terminal leaves it.
-        glance: The columns that are to be looked at rather than read; CSV has none of them.
+        right: The columns that are aligned right; money in them is aligned at its point.
+        spare: The columns that are left out of a narrow terminal, in this order.
+        cut: The column that is cut to fit a narrow terminal.
+        gauges: The columns that draw a value as a gauge; CSV leaves them out.
     """
 
     columns: Sequence[str]
@@ -64,7 +64,7 @@ class PrintedTable:
     right: Sequence[str] = ()
     spare: Sequence[str] = ()
     cut: str = ""
-    glance: Sequence[str] = ()
+    gauges: Sequence[str] = ()
 
     def sorted_by(self, wanted: str) -> PrintedTable:
         """The same rows in another order: by a column, `-COLUMN` for the largest first; empty cells come last.
@@ -153,7 +153,7 @@ def show(table: PrintedTable, *, csv: bool = False, sort: str | None = None) -> 
     """Print a table, as CSV if that is wanted: there, values stand behind what the cells show."""
     table = table.sorted_by(sort) if sort else table
     if csv:
-        kept = [number for number, name in enumerate(table.columns) if name not in table.glance]
+        kept = [number for number, name in enumerate(table.columns) if name not in table.gauges]
         columns = [table.columns[number] for number in kept]
         return print_csv(columns, ([_csv_value(row[number]) for number in kept] for row in table.rows))
     print_table(table.columns, table.rows, empty=table.empty, right=table.right, spare=table.spare, cut=table.cut)
@@ -295,8 +295,8 @@ def gauge(value: float | None, least: float, most: float) -> str:
     return "▁▂▃▄▅▆▇█"[min(7, int(place))]
 
 
-def dear(cost: Decimal) -> str:
-    """How much a request cost, to be looked at: from a hundredth of a cent up to a dollar."""
+def cost_gauge(cost: Decimal) -> str:
+    """The cost of a request as a gauge: from a hundredth of a cent up to a dollar."""
     return gauge(float(cost), 0.0001, 1.0)
 
 

@@ -15,10 +15,10 @@ class Unreachable(Exception):
 
 
 def alive(root: str) -> None:
-    """Return if a gateway answers at this root address.
+    """Check that a gateway answers at this root address.
 
     Raises:
-        Unreachable: None does.
+        Unreachable: No gateway answers there.
     """
     if (answer := _get(root, "/healthz", {})).status_code != 200:
         raise Unreachable(f"what answers at {root} is not a gateway: /healthz says {answer.status_code}")

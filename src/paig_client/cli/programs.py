@@ -121,7 +121,7 @@ def setup(
     try:
         if undo:
             for path in restore(client, _folder()):
-                say(f"Put back {path}.")
+                say(f"Restored {path}.")
             return
         access = _access(url, profile, [client])
         changes = plan(client, access.base_url, access.secret.value, _folder())
@@ -134,7 +134,7 @@ def setup(
     except SetupError as error:
         say(f"paig: {error}")
         raise typer.Exit(1) from None
-    say(f"Wrote {', '.join(map(str, changes.files))}. `paig setup {client} --undo` puts it back.")
+    say(f"Wrote {', '.join(map(str, changes.files))}. `paig setup {client} --undo` restores it.")
 
 
 def _title(program: str) -> str:

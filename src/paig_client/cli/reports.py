@@ -33,7 +33,7 @@ from paig_client.cli.options import (
 from paig_client.cli.output import (
     PrintedTable,
     console,
-    dear,
+    cost_gauge,
     milliseconds,
     narrow,
     number,
@@ -258,12 +258,12 @@ def tail(
             limit=PAGE, cursor=cursor, key=key, project=project, user=user, model=model, provider=provider
         )
 
-    def before() -> None:
+    def show_last() -> None:
         for row in reversed(_last(page_at, lines, wanted)):
             seen.add(row.id)
             show(row)
 
-    def news(row: Request) -> None:
+    def show_new(row: Request) -> None:
         if row.id in seen:
             seen.discard(row.id)  # a later event may correct it
         else:
@@ -273,9 +273,9 @@ def tail(
         if not json and console().is_terminal:
             say(_today(admin, only))
         if not follow:
-            return before()
+            return show_last()
         try:
-            _follow(admin, news, before)
+            _follow(admin, show_new, show_last)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
 
@@ -336,7 +336,7 @@ def _await(admin: AdminClient) -> None:
     """Return once the gateway answers.
 
     Raises:
-        GatewayUnreachable: It does not for `TIMEOUT_SECONDS` seconds.
+        GatewayUnreachable: It did not answer for `TIMEOUT_SECONDS` seconds.
     """
     from paig_client.admin import GatewayUnreachable, Refused
 
@@ -357,9 +357,9 @@ def _await(admin: AdminClient) -> None:
 
 
 def _line(row: Request) -> str:
-    """A request as one line, in columns; names that are too long for theirs are cut, unless it goes into a pipe.
+    """A request as one line, in columns; names that are too long for their column are cut, except in a pipe.
 
-    On a narrow terminal it has no provider, and an error stands in place of a cost of nothing.
+    A narrow terminal shows no provider, and an error in place of a cost of zero.
     """
     mark = {"exact": "", "estimated": "~", "ceiling": "≤", "unknown": "?"}.get(row.certainty or "", "")
     head = f"{row.time.astimezone():%H:%M:%S}  {row.status or '–':>4}"
@@ -373,7 +373,7 @@ def _line(row: Request) -> str:
     rooms = (16 + more * 2 // 5, 28 + more * 2 // 5, 12)
     fit = _cut if console().is_terminal else _padded
     names = tuple(fit(name, room) for name, room in zip((row.key, row.model, row.provider or "–"), rooms, strict=True))
-    end = f"{took}  {cost} {dear(row.cost) or ' '}"
+    end = f"{took}  {cost} {cost_gauge(row.cost) or ' '}"
     end += f"  {row.error}" if row.error else ""
     if row.error and (why := in_short(row)):
         end += f" ({why})"

@@ -12,7 +12,7 @@ from paig_client.cli.options import JsonOption, Lines, ListOptions, Profile, Req
 from paig_client.cli.output import (
     Cell,
     PrintedTable,
-    dear,
+    cost_gauge,
     milliseconds,
     narrow,
     number,
@@ -89,7 +89,7 @@ def list_requests(
     if listing.json:
         return print_json(found)
     rows = [_row(row) for row in found]
-    show(PrintedTable(columns, rows, "There are no such requests.", RIGHT, SPARE, glance=GLANCE), csv=listing.csv)
+    show(PrintedTable(columns, rows, "There are no such requests.", RIGHT, SPARE, gauges=GLANCE), csv=listing.csv)
 
 
 @app.command("show", example="paig requests show req_01J…")
@@ -130,7 +130,7 @@ def _row(row: Request) -> list[str]:
     tokens = [number(int(usage[name])) if name in usage else "" for name in ("input_tokens", "output_tokens")]
     status = Cell(str(row.status or "–"), row.status)
     names = [row.key, row.project or "", row.user or "", row.route, row.provider or "–", row.model]
-    cost = [milliseconds(row.ms_total), usd(row.cost), dear(row.cost)]
+    cost = [milliseconds(row.ms_total), usd(row.cost), cost_gauge(row.cost)]
     return [when(row.time, short=narrow()), status, *names, *tokens, *cost, row.error or "", row.id]
 
 

@@ -94,10 +94,10 @@ def commands(kind: ObjectCommands) -> PaigTyper:
     return app
 
 
-def written(
+def with_options(
     function: Callable[..., None], options: Sequence[SpecOption], *more: inspect.Parameter
 ) -> Callable[..., None]:
-    """Give a function that takes `**written` the parameters of these options, for Typer to read."""
+    """Give a function that takes `**given` a parameter for each of these options, which Typer reads."""
     own = inspect.signature(function).parameters.values()
     hints = get_type_hints(function, include_extras=True)
     kept = [one.replace(annotation=hints[one.name]) for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -137,7 +137,7 @@ def _create(kind: ObjectCommands) -> Callable[..., None]:
         else:
             say(f"Created the {kind.one} {made.name}.")
 
-    return written(create, options, *(parameter for parameter, _ in kind.presets.values()))
+    return with_options(create, options, *(parameter for parameter, _ in kind.presets.values()))
 
 
 def _update(kind: ObjectCommands) -> Callable[..., None]:
@@ -157,7 +157,7 @@ def _update(kind: ObjectCommands) -> Callable[..., None]:
         else:
             say(f"Changed the {kind.one} {item.name}.")
 
-    return written(update, options)
+    return with_options(update, options)
 
 
 def _list(kind: ObjectCommands) -> Callable[..., None]:

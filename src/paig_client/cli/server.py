@@ -15,7 +15,7 @@ from paig_client.cli.output import say
 
 Level = Literal["debug", "info", "warning", "error"]
 PROFILE = "profile "
-"""How the source of an address begins that a profile has."""
+"""The beginning of the source of an address that comes from a profile."""
 
 
 def serve(
@@ -40,7 +40,7 @@ def serve(
     ] = False,
 ) -> None:
     """Run the gateway."""
-    gc.disable()  # looking for garbage among what stays, again and again, takes a seventh of the imports' time
+    gc.disable()  # collecting garbage during the imports takes a seventh of their time
     with extra("gateway"):
         from paig_gateway.server import serve
     gc.freeze()

@@ -152,7 +152,7 @@ class _Status:
     key_state: str = "not checked"
     token: str | None = None
     token_state: str = "not checked"
-    token_trouble: str | None = None
+    token_problem: str | None = None
     health: Health | None = None
     gateways: list[Running] = field(default_factory=list)
     problem: str | None = None
@@ -178,18 +178,18 @@ def _status_of(url: str | None, profile: str | None) -> _Status:
 
     root = credentials.find_root(url, profile)
     found = _Status(root, str(profiles.home()), gateways=gateways())
-    key, key_trouble = _look(lambda: credentials.find_key(root.value, None, profile))
-    token, token_trouble = _look(lambda: credentials.find_admin_token(root.value))
+    key, key_problem = _look(lambda: credentials.find_key(root.value, None, profile))
+    token, token_problem = _look(lambda: credentials.find_admin_token(root.value))
     try:
         alive(root.value)
         refusal = key_refusal(root.value, key.value) if key else None
         found.key_state = "none" if key is None else refusal.code if refusal else "accepted"
-        found.health, found.token_state, token_trouble = _health(root, token, token_trouble)
+        found.health, found.token_state, token_problem = _health(root, token, token_problem)
     except Unreachable as error:
         found.unreachable = str(error)
-    found.key = key.source if key else key_trouble
-    found.token = token.source if token else token_trouble
-    found.token_trouble = token_trouble
+    found.key = key.source if key else key_problem
+    found.token = token.source if token else token_problem
+    found.token_problem = token_problem
     if not found.gateways and found.unreachable is not None and is_loopback(root.value):
         found.problem = _diagnosis()
     if found.key_state == "accepted" and token is None:
@@ -218,7 +218,7 @@ def _print_status(found: _Status) -> None:
         print_facts({"spent today": usd(found.me.spent_today), "requests today": f"{found.me.requests_today:,}"})
         print_limits(found.me.limits)
     if found.token_state == "not sent":
-        say(f"The admin token was not sent: {found.token_trouble}")
+        say(f"The admin token was not sent: {found.token_problem}")
 
 
 def _me(url: str | None, profile: str | None) -> Me | None:

@@ -49,7 +49,7 @@ def list_sessions(filters: Filters, listing: ListOptions, lines: Lines = 30) -> 
     with listing.connected() as admin:
         found = admin.sessions(since=since, until=until, **filters.only(), limit=lines)
         if found and not (listing.json or listing.csv):
-            heading = _courses(admin, filters, lines_of)
+            heading = _trend_lines(admin, filters, lines_of)
     empty = "There are no sessions: a client names one by its own headers, or with paig_client.session()."
     columns, rows = [*COLUMNS, "cost", "state"], list(map(_row, found))
     spare = [*SPARE]
@@ -60,8 +60,8 @@ def list_sessions(filters: Filters, listing: ListOptions, lines: Lines = 30) -> 
     listing.print(found, lambda: PrintedTable(columns, rows, empty, FIGURES, spare, "session"))
 
 
-def _courses(admin: AdminClient, filters: Filters, found: dict[str, str]) -> str:
-    """Fill in what each session cost over time, as one line each, and return what that column is called."""
+def _trend_lines(admin: AdminClient, filters: Filters, found: dict[str, str]) -> str:
+    """Fill in the sparkline of each session's cost over time; returns the heading of their column."""
     start, until = filters.period()
     trend = Trend(start, until or utc_now())
     report = admin.usage(by=["session", trend.unit], since=trend.start, until=until, **filters.only())
@@ -159,7 +159,7 @@ def _lasted(seconds: float) -> str:
 
 
 def _facts(found: SessionTree) -> dict[str, str]:
-    lasted, requests, given, cached, taken = _figures(found)
+    lasted, requests, input_tokens, cached, output_tokens = _figures(found)
     return {
         "session": found.session,
         "key": found.key,
@@ -168,7 +168,7 @@ def _facts(found: SessionTree) -> dict[str, str]:
         "began": when(found.began),
         "lasted": lasted,
         "requests": f"{requests}, {number(found.errors)} of them failed" if found.errors else requests,
-        "tokens": f"{given} in ({cached} from caches), {taken} out",
+        "tokens": f"{input_tokens} in ({cached} from caches), {output_tokens} out",
         "cost": usd(found.cost),
         "stopped": f"by {found.stopped_by}" if found.stopped_by else "",
     }

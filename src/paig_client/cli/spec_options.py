@@ -38,7 +38,7 @@ class Special:
         help: Its help.
         read: How the value is read.
         metavar: What the value is called.
-        kind: The type of what Typer hands on.
+        kind: The type that Typer passes on.
         required: Whether `create` needs it.
         complete: The collection whose names complete it.
     """
@@ -68,7 +68,7 @@ class SpecOption:
 
 
 AMOUNTS: Mapping[bool, tuple[ParseOption, str]] = {True: (dollars, "USD"), False: (count, "N")}
-"""How a limit on money, and one on a count, is read."""
+"""The parser and the metavar of a limit on money (True), and of one on a count (False)."""
 
 COMMON: Mapping[str, Special] = {
     "project": Special(("--project",), "The project it belongs to.", complete="projects"),
@@ -110,7 +110,7 @@ def options_of(
 
 
 def read(options: list[SpecOption], written: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that were written, as the admin API takes them; None takes a value away."""
+    """The fields that were given, as the admin API takes them; None removes a value."""
     fields: dict[str, Any] = {}
     for option in options:
         value = written[option.parameter.name]

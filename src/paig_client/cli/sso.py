@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from paig_client.api.resources import DeviceState
 
 SLOWER = 5
-"""Seconds by which to wait longer where the identity provider wants to be asked less often (RFC 8628)."""
+"""Seconds added to the interval if the identity provider asks to be polled less often (RFC 8628)."""
 
 
 def sign_on(root: str) -> DeviceState:
-    """Let the person log in, wait until they have, and return what it gave: an admin token, a personal key or both.
+    """Wait until the person has logged in; returns an admin token, a personal key or both.
 
     Raises:
-        CredentialError: They took too long.
+        CredentialError: The login code expired.
         AdminError: The gateway, or the identity provider, refused.
     """
     from paig_client.admin import AdminClient, Refused

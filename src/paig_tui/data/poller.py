@@ -27,7 +27,7 @@ PAGES = 3
 """Pages of a thousand requests that the first poll reads of the last hour."""
 
 
-class Feed:
+class Poller:
     """Fetches from the admin API into the state.
 
     Args:

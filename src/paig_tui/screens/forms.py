@@ -331,7 +331,7 @@ def nested(values: Mapping[str, object]) -> dict[str, object]:
     return whole
 
 
-def taken_back(
+def undo_patch(
     asked: Iterable[Question], before: Mapping[str, object], changes: Mapping[str, object]
 ) -> dict[str, object]:
     """The merge patch (RFC 7396) that undoes changes: the former values of the changed fields."""

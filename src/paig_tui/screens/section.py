@@ -120,7 +120,7 @@ class Section(Framed):
             **options: Further arguments of the form.
         """
         from paig_tui.app import Undo
-        from paig_tui.screens.forms import Form, merge_patch, taken_back
+        from paig_tui.screens.forms import Form, merge_patch, undo_patch
 
         warnings: Sequence[str] = ()
 
@@ -133,7 +133,7 @@ class Section(Framed):
         form: Form[dict[str, object]] = Form(title, asked, self.state, save, before=before, **options)
         changes = await self.app.push_screen_wait(form)
         if changes:
-            back = taken_back(asked, before, changes)
+            back = undo_patch(asked, before, changes)
             self.paig.changed(f"{what} changed.", Undo(title, lambda: update(back, False)))
             self.warn(warnings)
 

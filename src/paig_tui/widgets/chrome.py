@@ -40,8 +40,8 @@ SLOW = 4.0
 def link_status(state: AppState, now: datetime) -> Content:
     """The state of the connection: glyph, word, number."""
     link = state.link
-    owed = (now - link.asked_at).total_seconds() if link.asked_at else 0.0
-    waits = f" · no answer for {span(owed)}" if owed >= SLOW else ""
+    unanswered = (now - link.asked_at).total_seconds() if link.asked_at else 0.0
+    waits = f" · no answer for {span(unanswered)}" if unanswered >= SLOW else ""
     if link.state == "connecting":
         return Content.styled(f"◌ connecting{waits}", WARN)
     age = span((now - link.at).total_seconds()) if link.at else ""
@@ -155,11 +155,10 @@ class Frame(Vertical):
 
 
 @dataclass
-class Said:
+class Notice:
     """A message.
 
     Attributes:
-        severity: How bad it is.
         seconds: How long it is shown.
         until: When it goes, by the app's monotonic clock; None as long as it was not shown.
     """
@@ -182,7 +181,7 @@ class Messages(Static):
         super().__init__("", id="messages", markup=False)
         self._shown: list[str] = []
 
-    def show(self, messages: Sequence[Said]) -> None:
+    def show(self, messages: Sequence[Notice]) -> None:
         """Show these, the newest last."""
         texts = [one.text for one in messages]
         if texts == self._shown:

@@ -1,4 +1,4 @@
-"""What all commands have in common: help at a glance, JSON, questions, exit codes, and ends without a traceback."""
+"""What all commands have in common: help at a gauges, JSON, questions, exit codes, and ends without a traceback."""
 
 from __future__ import annotations
 

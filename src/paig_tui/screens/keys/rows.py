@@ -38,7 +38,7 @@ WIDE = 150
 """The table's width from which caps are also shown in dollars."""
 URGENT = ("limit-exceeded", "active", "expired", "blocked", "disabled")
 """Statuses; those that need attention come first."""
-ONE = {"keys": "key", "projects": "project", "users": "user"}
+SINGULAR = {"keys": "key", "projects": "project", "users": "user"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def rows(state: AppState, kind: Tab) -> list[KeyTableRow] | None:
     things: Sequence[Key | Owner] | None = getattr(state, kind)
     if things is None:
         return None
-    caps, exhausted, now, owner = state.caps(), state.exhausted(), state.as_of, ONE[kind]
+    caps, exhausted, now, owner = state.caps(), state.exhausted(), state.as_of, SINGULAR[kind]
     members: dict[str, list[Key]] = {}
     if kind != "keys":
         for key in state.keys or ():

@@ -15,7 +15,7 @@ from paig_client.api.resources import Key, NewKey, Owner, Project
 from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
-from paig_tui.screens.keys.rows import COLUMNS, ONE, KeyTableRow, Tab, about, columns, rows
+from paig_tui.screens.keys.rows import COLUMNS, SINGULAR, KeyTableRow, Tab, about, columns, rows
 from paig_tui.screens.tabbed import TabbedSection
 from paig_tui.text import MUTED, safe
 from paig_tui.widgets.chrome import Frame, Panel
@@ -115,7 +115,7 @@ class KeysSection(TabbedSection[Tab]):
         from paig_tui.screens.requests.list import Requests
 
         if (row := self.table.current) is not None:
-            self.app.push_screen(Requests(f"{ONE[self.tab]} {row.name}", {ONE[self.tab]: row.name}))
+            self.app.push_screen(Requests(f"{SINGULAR[self.tab]} {row.name}", {SINGULAR[self.tab]: row.name}))
 
     @on(Table.Chosen, "#objects")
     async def _chosen(self) -> None:
@@ -149,7 +149,7 @@ class KeysSection(TabbedSection[Tab]):
 
         asked = questions(SPECS[self.tab])
         owner = await self.app.push_screen_wait(
-            Form(f"new {ONE[self.tab]}", asked, self.state, create_owner, name="such as research")
+            Form(f"new {SINGULAR[self.tab]}", asked, self.state, create_owner, name="such as research")
         )
         if owner is not None:
             self.paig.changed(f"Created {safe(owner.name)}.")
@@ -185,7 +185,7 @@ class KeysSection(TabbedSection[Tab]):
         from paig_tui.screens.limits.forms import raise_limit
 
         if (row := self.table.current) is not None:
-            mine = (ONE[self.tab], row.name)
+            mine = (SINGULAR[self.tab], row.name)
             await raise_limit(self, [one for one in self.state.limits or () if (one.owner_kind, one.owner) == mine])
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
@@ -237,12 +237,12 @@ class KeysSection(TabbedSection[Tab]):
             return
         name = safe(row.name)
         if isinstance(key := row.resource, Key):
-            forth = key.status in ("disabled", "blocked")
+            enable = key.status in ("disabled", "blocked")
             if key.status == "blocked":
                 ask = Confirm(f"unblock {name}?", "The key was blocked for a reason: see the log.", do="Unblock")
                 if not await self.app.push_screen_wait(ask):
                     return
-            await self._set([key], enable=forth, what=name)
+            await self._set([key], enable=enable, what=name)
             return
         off = [key for key in row.keys if key.status == "disabled"]
         on = [key for key in row.keys if key.status not in ("disabled", "blocked")]
@@ -251,7 +251,7 @@ class KeysSection(TabbedSection[Tab]):
         elif on:
             some = ", ".join(safe(key.name) for key in on[:8]) + (" …" if len(on) > 8 else "")
             says = f"Until they are enabled again, requests of {keys(len(on))} are refused: {some}"
-            ask = Confirm(f"disable every key of {ONE[self.tab]} {name}?", says, do="Disable")
+            ask = Confirm(f"disable every key of {SINGULAR[self.tab]} {name}?", says, do="Disable")
             if await self.app.push_screen_wait(ask):
                 await self._set(on, enable=False, what=f"{keys(len(on))} of {name}")
         else:
@@ -293,7 +293,7 @@ class KeysSection(TabbedSection[Tab]):
         if row is None:
             return
         says = "This cannot be undone. Its rows in the ledger stay."
-        title = f"delete {ONE[self.tab]} {safe(row.name)}?"
+        title = f"delete {SINGULAR[self.tab]} {safe(row.name)}?"
         if not await self.app.push_screen_wait(Confirm(title, says, do="Delete", type_name=safe(row.name))):
             return
         admin = self.paig.admin

@@ -19,8 +19,8 @@ STATES: dict[BreakerState, tuple[str, str]] = {
     "cooling": ("■ cooling", WARN),
     "open": ("✕ breaker", BAD),
 }
-WELL = 0.95
-"""The share of answered tries from which a provider counts as up."""
+HEALTHY_SHARE = 0.95
+"""The share of answered tries from which on a provider counts as up."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def provider_statuses(state: AppState) -> dict[str, ProviderStatus]:
         return {one.provider: provider_status(one, now) for one in state.health_of}
     found = {}
     for name, seen in state.provider_figures().items():
-        word, style = _plainly(seen.good, seen.attempts)
+        word, style = _by_share(seen.good, seen.attempts)
         found[name] = ProviderStatus(word, style, seen.good, seen.p95, seen.throttled, seen.attempts)
     return found
 
@@ -65,12 +65,12 @@ def provider_status(health: ProviderHealth, now: datetime) -> ProviderStatus:
     notes = [note(one, now) for one in health.credentials]
     words = next(filter(None, notes), "")
     some = f"{len(notes) - ready} of {len(notes)}: " if words and 0 < ready < len(notes) else ""
-    return _status(health, ready, some + words or _trouble(health))
+    return _status(health, ready, some + words or _problem_of(health))
 
 
-def _trouble(health: ProviderHealth) -> str:
+def _problem_of(health: ProviderHealth) -> str:
     """What went wrong with a provider that is still used; empty where all is well."""
-    if not health.tries or health.ok_share is None or health.ok_share >= WELL:
+    if not health.tries or health.ok_share is None or health.ok_share >= HEALTHY_SHARE:
         return ""
     latest = max((one for one in health.credentials if one.last_error_at), key=_when, default=None)
     why = "" if latest is None else f"last error: {safe(latest.last_error)}"
@@ -89,15 +89,15 @@ def credential(health: CredentialHealth, now: datetime) -> ProviderStatus:
 
 
 def _status(health: ProviderHealth | CredentialHealth, ready: int | None, words: str) -> ProviderStatus:
-    word, style = _plainly(health.ok_share, health.tries) if health.state == "closed" else STATES[health.state]
+    word, style = _by_share(health.ok_share, health.tries) if health.state == "closed" else STATES[health.state]
     return ProviderStatus(word, style, health.ok_share, health.p95_ms, health.throttled, health.tries, ready, words)
 
 
-def _plainly(good: float | None, tries: int) -> tuple[str, str]:
+def _by_share(good: float | None, tries: int) -> tuple[str, str]:
     """The word and style of a provider whose breaker is closed."""
     if not tries or good is None:
         return "◌ idle", MUTED
-    return ("● up", GOOD) if good >= WELL else ("▲ some", WARN) if good > 0 else ("✕ fails", BAD)
+    return ("● up", GOOD) if good >= HEALTHY_SHARE else ("▲ some", WARN) if good > 0 else ("✕ fails", BAD)
 
 
 def note(health: CredentialHealth, now: datetime) -> str:
@@ -117,7 +117,7 @@ def note(health: CredentialHealth, now: datetime) -> str:
     return f"again {left}{why}" if health.state == "cooling" else ""
 
 
-def moving(state: AppState) -> bool:
+def has_countdown(state: AppState) -> bool:
     """Whether a countdown is shown."""
     return any(one.until or one.waits for found in state.health_of or () for one in found.credentials)
 
@@ -130,14 +130,14 @@ def credentials(provider: Provider, health: ProviderHealth | None, now: datetime
         if found is None:
             yield Content.assemble((f"{'◌ idle':<10} ", MUTED), plain(one.reference))
             continue
-        so = credential(found, now)
-        good = "–" if so.good is None else f"{so.good:.1%}"
-        figures = f"{good:>7} {took(so.p95):>7} {so.tries:>7,} tries"
+        shown = credential(found, now)
+        good = "–" if shown.good is None else f"{shown.good:.1%}"
+        figures = f"{good:>7} {took(shown.p95):>7} {shown.tries:>7,} tries"
         where = fitted(plain(one.reference), max(12, min(48, width - 42)))
-        yield Content.assemble((f"{so.word:<10} ", so.style), where, " ", (figures, MUTED))
+        yield Content.assemble((f"{shown.word:<10} ", shown.style), where, " ", (figures, MUTED))
         error = f"last error {safe(found.last_error)} at {found.last_error_at:%H:%M:%S}" if found.last_error_at else ""
         nodes = [node for node in found.nodes if node.state == found.state]
-        where_so = f"on {len(nodes)} of {len(found.nodes)} nodes" if len(nodes) < len(found.nodes) else ""
-        more = " · ".join(filter(None, (so.note, where_so, error)))
+        on_nodes = f"on {len(nodes)} of {len(found.nodes)} nodes" if len(nodes) < len(found.nodes) else ""
+        more = " · ".join(filter(None, (shown.note, on_nodes, error)))
         if more:
-            yield Content.assemble(" " * 11, (more, so.style if so.note else MUTED))
+            yield Content.assemble(" " * 11, (more, shown.style if shown.note else MUTED))

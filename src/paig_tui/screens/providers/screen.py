@@ -17,7 +17,7 @@ from paig_client.api.specs import ProviderSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.screens.dialog import FieldError
 from paig_tui.screens.forms import Question, Words
-from paig_tui.screens.providers.health import ProviderStatus, credentials, moving, provider_statuses
+from paig_tui.screens.providers.health import ProviderStatus, credentials, has_countdown, provider_statuses
 from paig_tui.screens.section import Section
 from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, hanging, lines, plain, safe, took
 from paig_tui.widgets.chrome import Frame, Panel
@@ -126,7 +126,7 @@ class ProvidersSection(Section):
 
     def stamp(self) -> object:
         """Draw again after a poll, and each second while a countdown is shown."""
-        return self.state.fetches, int(self.state.as_of.timestamp()) if moving(self.state) else 0
+        return self.state.fetches, int(self.state.as_of.timestamp()) if has_countdown(self.state) else 0
 
     def _wanted(self, provider: Provider, found: Mapping[str, ProviderStatus]) -> bool:
         one = found.get(provider.name, IDLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -140,15 +140,14 @@ SIMULATED = {
     "groq": "/groq/openai/v1",
     "bedrock": "/bedrock",
     "mistral": "/mistral/v1",
-    "cohere": "/cohere",
-    "xai": "/xai/v1",
 }
+MORE_SIMULATED = {"cohere": "/cohere", "xai": "/xai/v1"}
 
 
-def simulated_providers(base: str) -> dict[str, ProviderSpec]:
-    """The simulator's providers."""
+def simulated_providers(base: str, more: Mapping[str, str] | None = None) -> dict[str, ProviderSpec]:
+    """The simulator's providers; `more` names further ones with their paths."""
     found = {}
-    for name, path in SIMULATED.items():
+    for name, path in {**SIMULATED, **(more or {})}.items():
         settings = {"project": "p"} if name == "google-vertex" else {}
         found[name] = ProviderSpec(kind=name, base_url=base + path, credential=f"value:{UPSTREAM_KEY}", **settings)
     return found
@@ -183,4 +182,15 @@ async def simulated(
     async with running_simulator(simulator) as base:
         home = tmp_path_factory.mktemp("home")
         async with running_world(home, simulated_providers(base)) as world:
+            yield world
+
+
+@pytest.fixture(scope="module")
+async def everyone(
+    environment: None, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """A gateway in front of `simulator`, with all providers that it plays natively."""
+    async with running_simulator(simulator) as base:
+        home = tmp_path_factory.mktemp("home")
+        async with running_world(home, simulated_providers(base, MORE_SIMULATED)) as world:
             yield world

@@ -287,34 +287,3 @@ async def test_geminis_images_and_speech(simulated: World) -> None:
     row = await newest(simulated, "gemini")
     assert (row.certainty, row.usage["output_audio_tokens"]) == ("exact", 75)
     assert Decimal(10) * 75 / MILLION <= Decimal(row.cost or 0) < Decimal(row.reserved)
-
-
-async def test_a_video_at_xai(simulated: World) -> None:
-    """Held by its length, and charged what its result states."""
-    headers, body = {"authorization": f"Bearer {simulated.key}"}, {"model": "grok-imagine-video", "prompt": "A heron"}
-    made = await simulated.http.post("/proxy/xai/v1/videos/generations", json={**body, "duration": 5}, headers=headers)
-    place = f"/proxy/xai/v1/videos/{made.json()['request_id']}"
-    looks = [(await simulated.http.get(place, headers=headers)).json()["status"] for _ in range(3)]
-    assert looks == ["pending", "done", "done"]
-
-    async def is_settled() -> bool:
-        return (await simulated.admin.request(made.headers["x-paig-request-id"])).certainty == "exact"
-
-    await until(is_settled)
-    assert Decimal((await simulated.admin.request(made.headers["x-paig-request-id"])).cost or 0) == Decimal("0.35")
-
-
-async def test_a_completion_at_xai_that_is_fetched_later(simulated: World) -> None:
-    """202 until it is there; charged once, by its usage."""
-    headers = {"authorization": f"Bearer {simulated.key}"}
-    body = {"model": "grok-4", "messages": [{"role": "user", "content": "Hi"}], "deferred": True, "max_tokens": 50}
-    made = await simulated.http.post("/proxy/xai/v1/chat/completions", json=body, headers=headers)
-    place = f"/proxy/xai/v1/chat/deferred-completion/{made.json()['request_id']}"
-    looks = [await simulated.http.get(place, headers=headers) for _ in range(3)]
-    assert [look.status_code for look in looks] == [202, 200, 200]
-    assert looks[1].json()["choices"][0]["message"]["content"]
-
-    async def is_settled() -> bool:
-        return (await simulated.admin.request(made.headers["x-paig-request-id"])).certainty in ("exact", "estimated")
-
-    await until(is_settled)

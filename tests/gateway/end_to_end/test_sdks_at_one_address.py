@@ -176,17 +176,17 @@ ROUTES = ["openai", "anthropic", "google", "groq", "bedrock", "mistral", "cohere
 
 @pytest.mark.parametrize(("ask", "provider", "fmt"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 async def test_every_sdk_at_the_one_address(
-    simulated: World, request: pytest.FixtureRequest, ask: Ask, provider: str, fmt: str
+    everyone: World, request: pytest.FixtureRequest, ask: Ask, provider: str, fmt: str
 ) -> None:
     """The call succeeds, and its row says where it went, in which format, and what exactly it cost."""
     name = request.node.callspec.id.replace(" ", "-").replace(",", "").replace("/", "-").replace("'", "")
-    key = (await simulated.admin.keys.create(name, KeySpec(routes=ROUTES))).key
-    assert await ask(simulated.origin, key)
-    rows = (await simulated.admin.requests(key=name)).items
+    key = (await everyone.admin.keys.create(name, KeySpec(routes=ROUTES))).key
+    assert await ask(everyone.origin, key)
+    rows = (await everyone.admin.requests(key=name)).items
     assert [(row.route, row.provider, row.format, row.status) for row in rows] == [(provider, provider, fmt, 200)]
 
     async def certainty() -> str | None:
-        return (await simulated.admin.request(rows[0].id)).certainty
+        return (await everyone.admin.request(rows[0].id)).certainty
 
     async def is_settled() -> bool:
         return await certainty() is not None
@@ -224,7 +224,7 @@ async def _ids_mistral(origin: str, key: str) -> set[str]:
         return {model.id for model in (await client.models.list_async()).data or []}
 
 
-async def test_two_keys_see_their_own_merged_lists_in_every_api(simulated: World) -> None:
+async def test_two_keys_see_their_own_merged_lists_in_every_api(everyone: World) -> None:
     """Two keys of different routes and models; each SDK lists the same models for a key, and none of the other's."""
     specs = {
         "lister-one": KeySpec(routes=["openai", "anthropic"], models=["gpt-5*", "claude-sonnet-4-5"]),
@@ -232,9 +232,9 @@ async def test_two_keys_see_their_own_merged_lists_in_every_api(simulated: World
     }
     lists: list[set[str]] = []
     for name, spec in specs.items():
-        key = (await simulated.admin.keys.create(name, spec)).key
+        key = (await everyone.admin.keys.create(name, spec)).key
         readers = (_ids_openai, _ids_anthropic, _ids_gemini, _ids_groq, _ids_mistral)
-        found = [await read(simulated.origin, key) for read in readers]
+        found = [await read(everyone.origin, key) for read in readers]
         assert all(one == found[0] for one in found), name
         lists.append(found[0])
     assert {"gpt-5-mini", "claude-sonnet-4-5"} <= lists[0]

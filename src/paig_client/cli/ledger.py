@@ -46,9 +46,10 @@ def reprice(
     labels = ["cost", "now", "difference"]
     columns = ["provider", "model", "charged at", "priced at", "requests", *labels]
     print_table(columns, rows, empty="Every request would cost what it was charged.", right=["requests", *labels])
+    compared = f"{report.requests:,} request{'' if report.requests == 1 else 's'}"
     say(
-        f"{report.requests:,} requests compared: charged {usd(report.cost)}, at the prices known now "
-        f"{usd(report.repriced)} ({usd(report.difference)}). {report.left:,} left out, without usage or price."
+        f"Compared {compared}: charged {usd(report.cost)}, at the prices known now {usd(report.repriced)} "
+        f"({usd(report.difference)}). Left out, without usage or price: {report.left:,}."
     )
 
 

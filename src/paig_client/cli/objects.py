@@ -67,6 +67,8 @@ def rotate(
         confirm(f"The current secret of {name} stops working. Go on?", yes)
     with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
         made = admin.keys.rotate(name, overlap=span)
+    if overlap:
+        say(f"The old key of {name} works for {overlap} more.")
     kinds.show_once(made, json)
 
 

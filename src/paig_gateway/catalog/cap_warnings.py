@@ -49,7 +49,7 @@ def cap_warnings(
         window = min(money, key=lambda name: money[name])
         formula, model = max(holds, key=lambda one: _need(one[0], None).money)
         need = _need(formula, None)
-        if need.money > money[window]:
+        if need.money > money[window] > 0:  # a cap of 0 is meant to refuse everything
             what = f"A {model} call without a maximum holds ${format_usd(need.money)}, more than the {window} cap of"
             yield f"{what} ${format_usd(money[window])}; {_then(formula, model, Room(money[window], None), when_tight)}"
     if (cap := limits.tokens_per_minute) is not None:
@@ -73,7 +73,7 @@ def _then(formula: BoundFormula, model: str, room: Room, when_tight: WhenTight) 
     if fitted is None:
         fitted = floor if room.holds(_need(formula, floor)) else None
     if fitted is None:
-        return f"with when_tight = {when_tight} it is refused, too: not even {floor:,} tokens fit."
+        return f"with when_tight = {when_tight} it is refused: not even {floor:,} tokens fit."
     return f"with when_tight = {when_tight} it gets at most {fitted:,} tokens."
 
 

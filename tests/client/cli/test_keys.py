@@ -116,6 +116,7 @@ def test_dangerous_verbs_ask(paig: Paig, url: str, double: Double) -> None:
     assert paig("keys", "delete", "ci", "--url", url).code == 2
     assert paig("keys", "rotate", "ci", "--url", url).code == 2
     assert paig("keys", "rotate", "ci", "--yes", "--url", url).out == "paig_rotated\n"
+    assert "The old key of ci works for 24h more." in paig("keys", "rotate", "ci", "--overlap", "24h", "--url", url).err
     assert paig("keys", "delete", "ci", "--yes", "--url", url).code == 0
     assert not double.objects["keys"]
 

@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
         ({"daily": 1}, ["gpt-5"], "fit", ["A gpt-5 call without a maximum holds $1.28125, more than the daily cap of"]),
         ({"daily": 1}, ["gpt-5"], "fit", ["with when_tight = fit it gets at most 24,875 tokens"]),
         ({"daily": 1}, ["gpt-5"], "refuse", ["it is refused, unless it states a maximum of at most 99,875 tokens"]),
+        ({"daily": 0}, ["gpt-5"], "fit", []),
         ({"daily": "0.01"}, ["gpt-5"], "lower", ["not even 4,096 tokens fit"]),
         ({"tokens_per_minute": 20_000}, ["gpt-5"], "fit", ["tokens, more than 20,000 tokens a minute"]),
         ({"daily": 9, "monthly": 1}, ["gpt-5"], "fit", ["the monthly cap of $1"]),

@@ -159,6 +159,33 @@ INTERACTIONS = Format(
 )
 
 
+def _read_decision(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    media = Media()
+    _media_in(top.get("input"), media)
+    return Call(
+        model=reading.model_of(top, model).removeprefix("models/"),
+        input_tokens=bound(body, media),
+        media_in=media.found,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
+        asks_usage=True,
+    )
+
+
+DECISIONS = Format(
+    name="gemini-decisions",
+    path=re.compile(r"(?!)"),
+    read=_read_decision,
+    home="google",
+    errors="google",
+    context=context,
+    answer=frozenset({"answers", "prompt_feedback"}),
+    normalise=as_generate_content,
+)
+"""Questions about an input (google-genai 3.6.1, `types/decisions`); their usage is worded as an interaction's."""
+
+
 def _look_again(model: str | None, body: bytes) -> Call:
     return Call(model="")
 

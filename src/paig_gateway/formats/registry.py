@@ -44,6 +44,7 @@ FORMATS: tuple[Format, ...] = (
     audio.TRANSCRIPTION,
     audio.SPEECH,
     interactions.INTERACTIONS,
+    interactions.DECISIONS,
     interactions.LATER_LOOK,
     mistral_conversations.CONVERSATIONS,
     cohere.CHAT,

@@ -191,13 +191,20 @@ def _azure(base: str, path: str, settings: Mapping[str, str]) -> str:
         return f"{origin.removesuffix('/anthropic')}/anthropic/v1{messages[1]}"
     if (models := _AZURE_MODELS.search(path)) is not None:
         return f"{origin.removesuffix('/models')}{models[1]}"
+    if path.startswith("/providers/"):
+        return origin + path
     match = _AZURE.match(path)
     rest = path[match.end() :] if match else path
     return f"{origin}/openai{rest}" if rest.startswith("/deployments/") else f"{origin}/openai/v1{rest}"
 
 
-azure = PathRule(_azure, re.compile(r"(?:/openai|/anthropic|/v1)*(?:/models)?"), deployments=True)
-"""Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`; the Messages API under `/anthropic`."""
+azure = PathRule(
+    _azure, re.compile(r"(?:/openai|/anthropic|/v1)*(?:/models)?|/providers/mistral/azure"), deployments=True
+)
+"""Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`; the Messages API under `/anthropic`.
+
+Other vendors' own APIs are below `/providers`.
+"""
 
 
 _BEDROCK_RUNTIME = re.compile(r"^(https://)bedrock-runtime\.")

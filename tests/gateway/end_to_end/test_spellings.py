@@ -86,6 +86,8 @@ ANSWERS: tuple[tuple[str, object], ...] = (
             "usage": {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110},
         },
     ),
+    (r"/decisions$", {"answers": {}, "usage": {"total_input_tokens": 100, "total_output_tokens": 10}}),
+    (r"/ocr$", {"pages": [], "usage_info": {"pages_processed": 2}, "model": "mistral-ocr-2505"}),
     (r"/embeddings$", {"data": [{"embedding": [0.1], "index": 0}], "model": "m", "usage": USAGE}),
     (
         r"/rerank$",
@@ -187,6 +189,8 @@ AT_ROUTES = (
         "/v1beta/models/gemini-2.5-flash:generateContent"),
     Row("/google/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent", GEMINI, "gemini",
         "/v1beta/models/gemini-2.5-flash:generateContent"),
+    Row("/google/v1beta/decisions", {"model": "models/gemini-2.5-flash", "input": "Hi", "questions": {"q": {}}},
+        "gemini-decisions", "/v1beta/decisions"),
     Row("/google-vertex/v1beta/models/gemini-2.5-flash:generateContent", GEMINI, "gemini",
         "/v1beta1/projects/p/locations/global/publishers/google/models/gemini-2.5-flash:generateContent"),
     Row("/google-vertex/v1/chat/completions", chat("google/gemini-2.5-flash"), "openai-chat",
@@ -295,6 +299,8 @@ async def test_the_one_address_takes_them_too(world: World, echo: Echo) -> None:
 
 AT_VERTEX_PLACE = "/google-vertex/v1/projects/p/locations/global"
 LIFECYCLES = (
+    ("/google/v1beta/environments", "GET", "/google/v1beta/environments/obj_1/files/a.txt", None),
+    ("/google/v1beta/triggers", "POST", "/google/v1beta/triggers/obj_1/executions", {}),
     ("/google/v1beta/cachedContents", "PATCH", "/google/v1beta/cachedContents/obj_1", {"ttl": "60s"}),
     (f"{AT_VERTEX_PLACE}/cachedContents", "PATCH", f"{AT_VERTEX_PLACE}/cachedContents/obj_1", {"ttl": "60s"}),
     ("/openai/v1/vector_stores", "POST", "/openai/v1/vector_stores/obj_1", {"name": "x"}),

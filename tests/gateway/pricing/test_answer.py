@@ -250,6 +250,7 @@ UNKNOWN: dict[str, list[Body]] = {
     "openai-speech": [{"usage": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}],
     "gemini-interactions": [{"usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
     "gemini-interactions-get": [{"usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
+    "gemini-decisions": [{"answers": {}, "usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
     "mistral-conversations": [
         {"model": "m", "outputs": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "holograms": 3}}
     ],

@@ -8,6 +8,7 @@ gateway key, or in its place. No row may give the key to a program that sends it
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,9 @@ def _litellm(base: str, key: str) -> Variables:
         **{"GOOGLE_API_KEY": None, "AZURE_API_BASE": f"{base}/azure", "AZURE_API_KEY": key},
         **_bedrock(base, key),
         **{"AWS_BEDROCK_RUNTIME_ENDPOINT": f"{base}/bedrock", "AWS_REGION_NAME": REGION},
+        # As an access key id, it would go with requests to SageMaker, which read no address.
+        **{"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_BEARER_TOKEN_BEDROCK": key},
+        **{"BEDROCK_MANTLE_API_BASE": f"{base}/bedrock-mantle/v1", "BEDROCK_MANTLE_API_KEY": key},
     }
 
 
@@ -358,6 +362,8 @@ def variables(base_url: str, key: str, clients: Sequence[str] = ()) -> dict[str,
     found = dict(gateway(base, key))
     for client in clients:
         found |= CLIENTS[client].variables(base, key)
+    if "AWS_ENDPOINT_URL" in found:  # one for a single service wins over it
+        found |= {name: None for name in os.environ if name.startswith("AWS_ENDPOINT_URL_") and name not in found}
     return found
 
 

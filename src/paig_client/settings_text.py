@@ -37,13 +37,23 @@ def merged(old: Mapping[str, object], new: Wanted) -> dict[str, object]:
     return found
 
 
+def json_of(text: str) -> dict[str, object]:
+    """What a JSON file holds, which may have comments and trailing commas; nothing, if it is empty.
+
+    Raises:
+        ValueError: It does not hold a JSON object.
+    """
+    plain = text.removeprefix("\ufeff")
+    return _json_file(plain).object() if _skip(plain, 0) < len(plain) else {}
+
+
 def set_json(text: str, wanted: Wanted) -> str:
     """Set values in a JSON file, which may have comments and trailing commas.
 
     Raises:
         ValueError: It does not hold a JSON object.
     """
-    return _preserving(text, wanted, _set_json, lambda text: _json_file(text).object())
+    return _preserving(text, wanted, _set_json, json_of)
 
 
 def set_toml(text: str, wanted: Wanted) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from paig_client.addresses import PROXY, root
 from paig_client.environment import CLAUDE_MODES, codex_provider
-from paig_client.settings_text import Wanted, set_dotenv, set_json, set_toml
+from paig_client.settings_text import Wanted, json_of, set_dotenv, set_json, set_toml
 
 Edit = Callable[[str, str, str], str]
 """`(text, base, key) -> text`: the file's text with the gateway in it; `base` is the gateway's `…/proxy`."""
@@ -233,9 +233,18 @@ def _cline(base: str, key: str) -> dict[str, object]:
     return {"version": 1, "lastUsedProvider": "openai-compatible", "modes": {}, "providers": kept}
 
 
-def _qwen(base: str, key: str) -> dict[str, object]:
+def _qwen(text: str, base: str, key: str) -> str:
+    """Name the gateway for models that have no settings of their own.
+
+    Raises:
+        ValueError: Some have, and Qwen Code would send the key to the addresses there.
+    """
+    if json_of(text).get("modelProviders"):
+        raise ValueError(
+            "the key would go to the addresses in its modelProviders: use `paig run -- qwen`, or remove them"
+        )
     auth = {"selectedType": "openai", "apiKey": key, "baseUrl": f"{base}/openai/v1"}
-    return {"security": {"auth": auth}}
+    return set_json(text, {"security": {"auth": auth}})
 
 
 SETUPS: Mapping[str, Setup] = {
@@ -256,7 +265,7 @@ SETUPS: Mapping[str, Setup] = {
             ),
         },
     ),
-    "qwen-code": Setup("Qwen Code", {".qwen/settings.json": _json(_qwen)}),
+    "qwen-code": Setup("Qwen Code", {".qwen/settings.json": _qwen}),
     "opencode": Setup("OpenCode", {".config/opencode/opencode.json": _json(_opencode)}, ("XDG_CONFIG_HOME", ".config")),
     "cline": Setup("Cline CLI", {".cline/data/settings/providers.json": _json(_cline)}),
     "pi": Setup("pi", {".pi/agent/models.json": _json(_pi)}),

@@ -173,6 +173,11 @@ def test_a_setup_that_ends_half_way_can_be_undone(paig: Paig, person: Path) -> N
         ("claude-code", ".claude/settings.json", '{"env": {}}'.encode("utf-16")),
         ("codex", ".codex/config.toml", b"model_providers = { paig = { name = 'x' } }\n"),
         ("codex", ".codex/config.toml", b"model = \n"),
+        (
+            "qwen-code",
+            ".qwen/settings.json",
+            b'{"modelProviders": {"openai": [{"baseUrl": "https://elsewhere.example"}]}}',
+        ),
     ],
 )
 def test_what_cannot_be_edited_is_left_alone(paig: Paig, person: Path, client: str, name: str, text: bytes) -> None:

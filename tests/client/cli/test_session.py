@@ -295,3 +295,11 @@ def test_a_local_authority_is_trusted(paig: Paig, clean_environment: Path, monke
     for client, expected in (("claude-code", "localhost"), ("anthropic", "127.0.0.1")):
         out = paig("env", "--for", client, "--url", "https://127.0.0.1:8787").out
         assert f"ANTHROPIC_BASE_URL=https://{expected}:8787/" in out
+
+
+def test_no_other_service_of_aws_keeps_an_address(paig: Paig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its requests would be signed with the gateway key."""
+    monkeypatch.setenv("PAIG_API_KEY", KEY)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://elsewhere.example")
+    assert json.loads(paig("env", "--for", "bedrock", "--json").out)["AWS_ENDPOINT_URL_S3"] is None
+    assert "AWS_ENDPOINT_URL_S3" not in json.loads(paig("env", "--for", "openai", "--json").out)

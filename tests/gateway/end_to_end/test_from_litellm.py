@@ -131,7 +131,7 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
         "key old: it has expired",
         "key stopped: it is blocked there, and the key is left out.",
         "key of-gone: its team is blocked there, and the key is left out.",
-        "key half-day: its budget of $3 is for 12h, and is left out",
+        "key half-day: its budget of $3 for 12h is daily = 6 here, the same rate",
         "key aliased: aliases is left out.",
         "key aliased: metadata.tags is left out.",
         "budget b-2: soft_budget is left out.",
@@ -151,6 +151,7 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
     assert (alice.limits.daily, alice.limits.tokens_per_minute) == (2, 1_000_000)
     assert set(config.keys) == {"alice laptop", f"key-{hashed(WIDE)[:8]}", "half-day", "aliased"}
     assert config.keys["half-day"].models == ["chat"], "the models of its team"
+    assert config.keys["half-day"].limits.daily == 6
     several = config.projects["several"].limits
     assert (several.daily, several.monthly) == (5, 60)
     assert ALICE not in printed.stdout
@@ -188,6 +189,7 @@ async def spend(world: World, folder: Path, dump: Path) -> None:
         assert "Counted what 2 keys have spent." in done.stderr
         assert await spent() == {
             ("alice laptop", "daily"): 1.25,
+            ("half-day", "daily"): 0,
             ("alice@example.com", "total"): 1.25,
             ('research, "east"', "monthly"): 1.25,
             ("several", "daily"): 0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 
 from paig_client.cli.importers.draft import Draft, Table
 from paig_client.cli.importers.environment import ADDRESSES, KEYS
@@ -40,11 +40,11 @@ PRICES: Mapping[str, str] = {
 }
 """By LiteLLM's name of a price for a token: ours for a million."""
 
-WINDOWS: Mapping[str, str] = {
-    **{"1d": "daily", "24h": "daily", "daily": "daily", "7d": "weekly", "1w": "weekly", "weekly": "weekly"},
-    **{"30d": "monthly", "31d": "monthly", "1mo": "monthly", "monthly": "monthly"},
-}
-"""By LiteLLM's `budget_duration`: our window."""
+DAY = 86_400
+WINDOWS: Mapping[str, int] = {"daily": DAY, "weekly": 7 * DAY, "monthly": 30 * DAY}
+"""Our windows, the shortest first, and their seconds."""
+UNITS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY, "mo": 30 * DAY, "y": 365 * DAY}
+"""The seconds of LiteLLM's units of a `budget_duration`."""
 
 UNDERSTOOD = frozenset(
     {"model", "api_base", "base_url", "api_key", "custom_llm_provider", "weight", "order", *PRICES}
@@ -272,15 +272,42 @@ def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list
     return found
 
 
+def limit_of(draft: Draft, where: str, budget: Decimal, duration: str | None) -> tuple[str, Decimal] | None:
+    """Our window and amount for a budget of LiteLLM's; None if its duration is not understood.
+
+    A duration that no window has becomes the next longer window, or else a month, at the same rate: a key without any
+    cap would be worse. That is noted.
+    """
+    if not duration:
+        return "total", budget
+    if duration in WINDOWS:
+        return duration, budget
+    found = re.fullmatch(r"(\d{1,9})(s|m|h|d|w|mo|y)", duration)
+    seconds = int(found[1]) * UNITS[found[2]] if found else 0
+    if not seconds:
+        draft.note(
+            f"{where}: its budget of ${budget:f} is for {duration}, and is left out: set a daily, weekly, monthly "
+            "or total limit in its place."
+        )
+        return None
+    if 28 * DAY <= seconds <= 31 * DAY:
+        return "monthly", budget
+    window = next((name for name, length in WINDOWS.items() if seconds <= length), "monthly")
+    if seconds == WINDOWS[window]:
+        return window, budget
+    amount = (budget * WINDOWS[window] / seconds).quantize(Decimal("0.000001"), ROUND_FLOOR).normalize()
+    stricter = f"; {window} = {budget:f} would be stricter" if seconds < WINDOWS[window] else ""
+    draft.note(
+        f"{where}: its budget of ${budget:f} for {duration} is {window} = {amount:f} here, the same rate: no window is"
+        f" as long{stricter}."
+    )
+    return window, amount
+
+
 def _budget(draft: Draft, settings: Object) -> None:
     budget, duration = _number(settings.get("max_budget")), _text(settings.get("budget_duration"))
-    if budget is None:
-        return
-    window = WINDOWS.get(duration) if duration else "total"
-    if window is None:
-        draft.note(f"litellm_settings.max_budget is for {duration}: windows here are daily, weekly, monthly and total.")
-    else:
-        draft.organisation = {"limits": {window: budget}}
+    if budget is not None and (limit := limit_of(draft, "litellm_settings.max_budget", budget, duration)) is not None:
+        draft.organisation = {"limits": {limit[0]: limit[1]}}
 
 
 _HINTS: Mapping[str, str] = {

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from paig_client.cli.importers.draft import Draft, Table
-from paig_client.cli.importers.litellm import WINDOWS
+from paig_client.cli.importers.litellm import limit_of
 
 Row = Mapping[str, str | None]
 
@@ -253,14 +253,9 @@ def _owners(
 def _limits(draft: Draft, where: str, row: Row) -> Table:
     found: Table = {}
     for budget, duration in _budgets(row):
-        window = WINDOWS.get(duration) if duration else "total"
-        if window is None:
-            draft.note(
-                f"{where}: its budget of ${budget:f} is for {duration}, and is left out: set a daily, weekly, monthly "
-                "or total limit in its place."
-            )
-        elif window not in found or budget < Decimal(str(found[window])):
-            found[window] = budget
+        limit = limit_of(draft, where, budget, duration)
+        if limit is not None and (limit[0] not in found or limit[1] < Decimal(str(found[limit[0]]))):
+            found[limit[0]] = limit[1]
     for ours, theirs in (("requests_per_minute", "rpm_limit"), ("tokens_per_minute", "tpm_limit")):
         if (rate := _number(row.get(theirs))) is not None and rate > 0:
             found[ours] = int(rate)

@@ -116,18 +116,50 @@ def test_fallbacks_stand_below() -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "window"), [("1d", "daily"), ("7d", "weekly"), ("30d", "monthly"), (None, "total"), ("90m", None)]
+    ("duration", "window", "amount"),
+    [
+        *((text, "daily", "12.6") for text in ("1d", "24h", "1440m", "86400s", "daily")),
+        *((text, "weekly", "12.6") for text in ("7d", "1w", "168h", "weekly")),
+        *((text, "monthly", "12.6") for text in ("30d", "1mo", "31d", "4w", "720h", "monthly")),
+        (None, "total", "12.6"),
+    ],
 )
-def test_the_budget_becomes_the_organisations_cap(duration: str | None, window: str | None) -> None:
-    """Where there is such a window; else it is noted."""
-    config, notes = made(litellm_settings={"max_budget": 12.5, "budget_duration": duration})
-    if window is None:
-        assert config.organisation is None
-        assert "90m" in notes[0]
-    else:
-        assert config.organisation is not None
-        assert getattr(config.organisation.limits, window) == Decimal("12.5")
-        assert notes == []
+def test_the_budget_becomes_the_organisations_cap(duration: str | None, window: str, amount: str) -> None:
+    """In the window that is as long."""
+    config, notes = made(litellm_settings={"max_budget": 12.6, "budget_duration": duration})
+    assert config.organisation is not None
+    assert getattr(config.organisation.limits, window) == Decimal(amount)
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("duration", "window", "amount"),
+    [
+        ("12h", "daily", "25.2"),
+        ("90m", "daily", "201.6"),
+        ("30s", "daily", "36288"),
+        ("2d", "weekly", "44.1"),
+        ("14d", "monthly", "27"),
+        ("3mo", "monthly", "4.2"),
+        ("1y", "monthly", "1.035616"),
+    ],
+)
+def test_a_budget_of_another_length_keeps_its_rate(duration: str, window: str, amount: str) -> None:
+    """No window is as long, so the next longer one gets as much for its time, and the note says so."""
+    config, notes = made(litellm_settings={"max_budget": 12.6, "budget_duration": duration})
+    assert config.organisation is not None
+    assert getattr(config.organisation.limits, window) == Decimal(amount)
+    [note] = notes
+    assert f"$12.6 for {duration} is {window} = {amount} here" in note
+    assert (f"{window} = 12.6 would be stricter" in note) == (duration not in ("3mo", "1y"))
+
+
+@pytest.mark.parametrize("duration", ["0s", "soon", "-1d", "1.5d", "9" * 20 + "s"])
+def test_a_budget_of_no_length_is_left_out(duration: str) -> None:
+    """The note asks for another limit."""
+    config, notes = made(litellm_settings={"max_budget": 12.6, "budget_duration": duration})
+    assert config.organisation is None
+    assert "is left out: set a daily" in notes[0]
 
 
 def test_prices_are_for_a_million() -> None:

@@ -126,6 +126,10 @@ What is missing, because it is not described or not of use here:
 
 """
 
+_LITELLM = (
+    " LiteLLM takes `OPENAI_API_KEY` for each provider that has no key of its own, so keys of other providers that your environment"
+    " lacks are set to `unused`; and it makes SageMaker's address from the region, so that is one which no host has."
+)
 _LOCAL = (
     " With `paig serve --tls` on this machine `paig run` and `paig setup` write the address with `localhost`, because the program"
     " accepts no certificate for 127.0.0.1 from an authority that is constrained to addresses."
@@ -181,7 +185,7 @@ PAGES = {
         "aider",
         ("aider",),
         "A `.env` file beside the code wins over the environment, so `paig run` passes options, which win over that file."
-        " aider gives the model no tools: it reads the edits from the text.",
+        " aider gives the model no tools: it reads the edits from the text." + _LITELLM,
     ),
     "goose": Page(
         "goose",
@@ -204,7 +208,7 @@ PAGES = {
         "With these variables requests to every AWS service go to the gateway, because each would carry the gateway key in its"
         " signature.",
     ),
-    "litellm": Page("LiteLLM SDK", ("litellm",), "It reads its price list from GitHub, without the key."),
+    "litellm": Page("LiteLLM SDK", ("litellm",), "It reads its price list from GitHub, without the key." + _LITELLM),
     "langchain": Page("LangChain", ("langchain",), ""),
     "llama-index": Page("LlamaIndex", ("llama-index",), ""),
     "openai-agents": Page(
@@ -213,7 +217,7 @@ PAGES = {
         "Its tracing sends the key to OpenAI, so `paig run` turns tracing off.",
     ),
     "instructor": Page("instructor", ("instructor",), ""),
-    "dspy": Page("DSPy", ("dspy",), "Its LiteLLM reads its price list from GitHub, without the key."),
+    "dspy": Page("DSPy", ("dspy",), "Its LiteLLM reads its price list from GitHub, without the key." + _LITELLM),
     "smolagents": Page("smolagents", ("smolagents",), ""),
     "vercel-ai": Page("Vercel AI SDK", ("vercel-ai",), program="node app.mjs"),
 }

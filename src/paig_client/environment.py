@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paig_client.addresses import PROXY, root
+from paig_client.litellm_keys import LITELLM_KEYS, UNUSED
 
 Variables = Mapping[str, str | None]
 
@@ -46,6 +47,7 @@ class ClientProgram:
         arguments: Makes the arguments before its own from the `…/proxy` address. Never the key.
         file: A file that it reads.
         agent: Whether it is a coding agent: long requests, many in a row, high output maximum.
+        other_keys: Variables of other providers' keys, for which it would take the gateway key if they are missing.
     """
 
     title: str
@@ -54,6 +56,7 @@ class ClientProgram:
     arguments: Callable[[str], Sequence[str]] = lambda base: ()
     file: File | None = None
     agent: bool = False
+    other_keys: tuple[str, ...] = ()
 
 
 def gateway(base_url: str, key: str) -> Variables:
@@ -101,9 +104,9 @@ def _litellm(base: str, key: str) -> Variables:
         **{"ANTHROPIC_API_BASE": f"{base}/anthropic", "GEMINI_API_BASE": f"{base}/google", "GEMINI_API_KEY": key},
         **{"GOOGLE_API_KEY": None, "AZURE_API_BASE": f"{base}/azure", "AZURE_API_KEY": key},
         **_bedrock(base, key),
-        **{"AWS_BEDROCK_RUNTIME_ENDPOINT": f"{base}/bedrock", "AWS_REGION_NAME": REGION},
-        # As an access key id, it would go with requests to SageMaker, which read no address.
-        **{"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_BEARER_TOKEN_BEDROCK": key},
+        **{"AWS_BEDROCK_RUNTIME_ENDPOINT": f"{base}/bedrock"},
+        # LiteLLM makes SageMaker's host from the region, and would sign with the key: no host has this one.
+        **dict.fromkeys(("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"), "paig"),
         **{"BEDROCK_MANTLE_API_BASE": f"{base}/bedrock-mantle/v1", "BEDROCK_MANTLE_API_KEY": key},
     }
 
@@ -303,12 +306,12 @@ CLIENTS: Mapping[str, ClientProgram] = {
     "azure": ClientProgram("AzureOpenAI", _azure),
     "bedrock": ClientProgram("boto3, AWS SDKs, AnthropicBedrock", _bedrock),
     # Frameworks
-    "litellm": ClientProgram("LiteLLM SDK", _litellm),
+    "litellm": ClientProgram("LiteLLM SDK", _litellm, other_keys=LITELLM_KEYS),
     "langchain": ClientProgram("LangChain", _openai_and_anthropic),
     "llama-index": ClientProgram("LlamaIndex", _openai),
     "openai-agents": ClientProgram("OpenAI Agents SDK", _openai),
     "instructor": ClientProgram("instructor", _openai_and_anthropic),
-    "dspy": ClientProgram("DSPy", _litellm),
+    "dspy": ClientProgram("DSPy", _litellm, other_keys=LITELLM_KEYS),
     "smolagents": ClientProgram("smolagents", _openai),
     "vercel-ai": ClientProgram(
         "Vercel AI SDK", lambda base, key: {**_openai(base, key), **_vercel_anthropic(base, key)}
@@ -330,7 +333,7 @@ CLIENTS: Mapping[str, ClientProgram] = {
     "continue": ClientProgram(
         "Continue CLI", _continue, ("cn",), file=File("continue.yaml", _continue_config, option="--config"), agent=True
     ),
-    "aider": ClientProgram("aider", _litellm, ("aider",), _aider_arguments, agent=True),
+    "aider": ClientProgram("aider", _litellm, ("aider",), _aider_arguments, agent=True, other_keys=LITELLM_KEYS),
     "goose": ClientProgram("goose", _goose, ("goose",), agent=True),
     "llm": ClientProgram("llm", _openai_and_anthropic, ("llm",)),
 }
@@ -362,6 +365,8 @@ def variables(base_url: str, key: str, clients: Sequence[str] = ()) -> dict[str,
     found = dict(gateway(base, key))
     for client in clients:
         found |= CLIENTS[client].variables(base, key)
+        others = CLIENTS[client].other_keys
+        found |= {name: UNUSED for name in others if name not in found and not os.environ.get(name)}
     if "AWS_ENDPOINT_URL" in found:  # one for a single service wins over it
         found |= {name: None for name in os.environ if name.startswith("AWS_ENDPOINT_URL_") and name not in found}
     return found

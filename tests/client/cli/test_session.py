@@ -303,3 +303,14 @@ def test_no_other_service_of_aws_keeps_an_address(paig: Paig, monkeypatch: pytes
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://elsewhere.example")
     assert json.loads(paig("env", "--for", "bedrock", "--json").out)["AWS_ENDPOINT_URL_S3"] is None
     assert "AWS_ENDPOINT_URL_S3" not in json.loads(paig("env", "--for", "openai", "--json").out)
+
+
+def test_litellm_takes_the_key_for_no_other_provider(paig: Paig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives OPENAI_API_KEY to every provider without a key of its own; keys that are there stay."""
+    monkeypatch.setenv("PAIG_API_KEY", KEY)
+    monkeypatch.setenv("MISTRAL_API_KEY", "mine")
+    found = json.loads(paig("env", "--for", "litellm", "--json").out)
+    assert (found["GITHUB_API_KEY"], found["OPENROUTER_API_KEY"]) == ("unused", "unused")
+    assert "MISTRAL_API_KEY" not in found
+    assert (found["OPENAI_API_KEY"], found["GEMINI_API_KEY"]) == (KEY, KEY)
+    assert "GITHUB_API_KEY" not in json.loads(paig("env", "--for", "openai", "--json").out)

@@ -92,9 +92,12 @@ async def _enter(services: AdminServices, request: Request) -> Response:
     if wait and bits(secret) < ENOUGH_BITS:
         return _page(login_page(f"There were too many wrong keys. Wait {int(wait) + 1} seconds."), 429)
     digest = sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
-    if _caller(services, digest) is None:
+    if _caller(services, digest, address) is None:
         services.attempts.refused("key", address)
-        return _page(login_page("The gateway does not know this key, or the key is disabled or expired."), 403)
+        return _page(
+            login_page("The gateway does not know this key, or the key is disabled, expired, or not for this network."),
+            403,
+        )
     response = RedirectResponse("/me", 303)
     known = read_holder(services, request)
     shown = known.keys if known is not None and known.is_proof(form.get("proof", "")) else ()
@@ -161,7 +164,8 @@ def _holder(services: AdminServices, request: Request) -> Holder | str:
         if not found:
             return "You have no key that works: `paig login --sso` makes one."
     else:
-        known = [one for digest in cookie.keys if (one := _caller(services, digest)) is not None]
+        address = address_of(request)
+        known = [one for digest in cookie.keys if (one := _caller(services, digest, address)) is not None]
         found = {one.key: one for one in known}
         if not found:
             return ""
@@ -215,10 +219,12 @@ async def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=10))
 
 
-def _caller(services: AdminServices, digest: str) -> Caller | None:
-    """The key whose secret has this SHA-256, if it can be used now."""
+def _caller(services: AdminServices, digest: str, address: str | None) -> Caller | None:
+    """The key whose secret has this SHA-256, if it can be used now from this address."""
     caller = services.directory.caller_by_hash(digest)
-    return None if caller is None or caller.state != "active" or _is_over(caller, services.clock()) else caller
+    if caller is None or caller.state != "active" or _is_over(caller, services.clock()):
+        return None
+    return caller if caller.may_come_from(address) else None
 
 
 def _is_over(caller: Caller, now: datetime) -> bool:

@@ -20,6 +20,7 @@ from paig_client.api.specs import AskSpec
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.limits import asked_limit
 from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.refusals import address_of
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit, window_start
@@ -197,7 +198,7 @@ def caller_of(services: AdminServices, http: HttpRequest, now: datetime) -> Call
     """The key of the request.
 
     Raises:
-        ProblemError: `missing-token`, `unknown-token` or `expired-token`.
+        ProblemError: `missing-token`, `unknown-token` or `expired-token`; `forbidden` outside the key's networks.
     """
     scheme, _, secret = http.headers.get("authorization", "").partition(" ")
     secret = secret.strip() if scheme.lower() == "bearer" else http.headers.get("x-api-key", "")
@@ -208,4 +209,6 @@ def caller_of(services: AdminServices, http: HttpRequest, now: datetime) -> Call
         raise ProblemError("unknown-token", "The gateway does not know this key, or the key is disabled.")
     if caller.expires_at is not None and caller.expires_at <= now:
         raise ProblemError("expired-token", "The key has expired; ask an administrator for another.")
+    if not caller.may_come_from(address_of(http)):
+        raise ProblemError("forbidden", "This key may not be used from this address: ask an administrator.")
     return caller

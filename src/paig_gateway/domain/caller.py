@@ -78,13 +78,16 @@ class Caller:
                 "not-allowed",
                 f"The key '{self.key}' may not use {method}: it is restricted to {', '.join(self.methods) or 'none'}.",
             )
-        for networks in self._networks:
-            if not _within(address, networks):
-                raise GatewayError(
-                    "not-allowed",
-                    f"The key '{self.key}' may not be used from {address or 'an unknown address'}: ask an administrator"
-                    " to add its network.",
-                )
+        if not self.may_come_from(address):
+            raise GatewayError(
+                "not-allowed",
+                f"The key '{self.key}' may not be used from {address or 'an unknown address'}: ask an administrator"
+                " to add its network.",
+            )
+
+    def may_come_from(self, address: str | None) -> bool:
+        """Whether a client's address is in the networks that the key is restricted to."""
+        return all(_within(address, networks) for networks in self._networks)
 
     def check_format(self, format: str) -> None:
         """Refuse an API format that the key is not restricted to.

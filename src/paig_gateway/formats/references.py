@@ -27,7 +27,8 @@ _NAMES = frozenset(
         *("agent_id", "agent", "environment_id", "memory_store_id", "memory_store_ids", "vault_ids", "skill_id"),
         *("library_id", "library_ids", "eval_id", "batch_id", "operation_name", "video_id", "collection_id"),
         *("collection_ids", "dataset_id", "deployment_id", "audio", "video", "voice", "characters"),
-        *("consent", "from_checkpoint"),
+        *("consent", "from_checkpoint", "rag_corpus", "rag_corpora", "rag_file_ids", "semantic_retriever"),
+        *("user_profile_id", "upload_id", "connectors", "connector_id"),
     }
 )
 
@@ -40,7 +41,9 @@ def _plain(name: str) -> str:
 _KNOWN = frozenset(map(_plain, _NAMES))
 _TYPES = frozenset({"item_reference", "file_id", "agent"})
 """Objects of these types name something by their own `id`."""
-_WORDS = frozenset(word.encode() for word in (*_KNOWN, *map(_plain, _TYPES)))
+_ALL = frozenset({"stored_completions", "responses"})
+"""Sources of these types are all that the account has; no key owns that."""
+_WORDS = frozenset(word.encode() for word in (*_KNOWN, *map(_plain, (*_TYPES, *_ALL))))
 _LONGEST = max(map(len, _NAMES)) + 8
 _QUOTED = re.compile(rb'"([A-Za-z_]{2,%d})"' % _LONGEST)
 _ESCAPED = re.compile(rb"\\u00[4-7]")
@@ -48,10 +51,12 @@ _ESCAPED = re.compile(rb"\\u00[4-7]")
 
 # Names of which only certain values are stored objects; others are well-known things or places elsewhere.
 _PREFIXES = {"agent": "agent_", "skillid": "skill_", "filename": "files/"}
-_OBJECTS_ALONE = frozenset({"audio", "video", "voice", "characters"})
+_OBJECTS_ALONE = frozenset({"audio", "video", "voice", "characters", "connectors"})
 """Names whose strings are text or well-known things, and whose objects name something by their `id`."""
-_NO_IDS = {"conversation": ("auto", "none")}
+_NO_IDS = {"conversation": ("auto", "none"), "connectors": ("web-search",)}
 """Values that are no ids: the Realtime API says so whether an answer belongs to the session's conversation."""
+_MEMBER = {"semanticretriever": "source"}
+"""The member by which an object names something, if it is not `id`."""
 _PLACES = frozenset({"fileuri", "uri"})
 _PASSED_OVER = frozenset(
     {
@@ -159,6 +164,7 @@ def _in_json(text: str) -> Iterator[str]:
         own = _own_words(names, types) if value is not top else ()
         if not types.isdisjoint(_TYPES):
             yield from _of_type(value, types)
+        yield from (f"all {one}" for one in types & _ALL)
         for name, member in value:
             if name in _PASSED_OVER or name in own:
                 stack.extend(_inside(name, member))
@@ -224,7 +230,9 @@ def _of_type(value: _Object, types: set[str]) -> Iterator[str]:
 def _ids(name: str, value: object) -> Iterator[str]:
     if isinstance(value, _Object):
         for inner, id in value:
-            if inner == "id" and isinstance(id, str) and id.startswith(_PREFIXES.get(name, "")):
+            if inner != _MEMBER.get(name, "id") or not isinstance(id, str):
+                continue
+            if id.startswith(_PREFIXES.get(name, "")) and id not in _NO_IDS.get(name, ()):
                 yield last_name(id)
     elif isinstance(value, list):
         for one in value:
@@ -247,6 +255,8 @@ def _is_stored(name: str, value: str) -> bool:
     """Whether a place is one at the provider that the request goes to, and not a bucket or a web page."""
     if not value or value in _NO_IDS.get(name, ()):
         return False
+    if name == "connectorid":
+        return not value.startswith("connector_")  # OpenAI's own
     if name not in _PLACES:
         return True
     if "://" not in value:

@@ -8,10 +8,12 @@ operator allows endpoints that cannot be metered.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Literal, NamedTuple, cast, get_args
 from urllib.parse import unquote
 
@@ -265,9 +267,36 @@ _FORBIDDEN_WORDS = frozenset(
 ) - {"accounts", "deployments", "users", "projects", "presets", "tags"}
 
 
-def unknown(path: str) -> Match | None:
+def unknown(method: str, path: str) -> Match | None:
     """The match of a request without a row; None if it must never pass."""
-    plain = unquote(unquote(path)).lower()
-    if is_ambiguous(path) or not _FORBIDDEN_WORDS.isdisjoint(re.split(r"[/;:]", plain)):
+    # A server that answers TRACE and the like sends back what it got, and so the provider's credential.
+    if method not in _METHODS and method != "OPTIONS":
+        return None
+    if is_ambiguous(path) or not _FORBIDDEN_WORDS.isdisjoint(re.split(r"[/:]", _plain(path).lower())):
         return None
     return Match(UNKNOWN.format, None, UNKNOWN)
+
+
+def _plain(path: str) -> str:
+    """A path as a lenient server reads it: without escapes, look-alikes, invisible characters and parameters."""
+    text = unicodedata.normalize("NFKC", unquote(unquote(path))).replace("\\", "/").replace("\ufffd", "/")
+    shown = "".join(one for one in text if unicodedata.category(one)[0] != "C")
+    return "/".join(segment.partition(";")[0].strip() for segment in shown.split("/"))
+
+
+@lru_cache(maxsize=64)
+def _collections(kind: str) -> frozenset[str]:
+    """The words, in lower case, after which a path at a kind of provider names a stored object."""
+    rows = [row.path.split("/") for row in endpoints() if row.object is not None and kind in row.kinds]
+    words = {word.lower() for path in rows for word, after in pairwise(path) if after.startswith("{id")}
+    return frozenset(words) - {"models"}
+
+
+def stored_at_unknown(path: str, kinds: Iterable[str]) -> str | None:
+    """The id of the stored object that a path without a row may name at one of these kinds of provider, or None."""
+    collections = frozenset[str]().union(*map(_collections, kinds))
+    segments = [segment for segment in _plain(path).split("/") if segment]
+    for word, id in pairwise(segments):
+        if word.lower() in collections:
+            return id if id.startswith("arn:") else id.partition(":")[0]
+    return None

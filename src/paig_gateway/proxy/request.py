@@ -118,11 +118,11 @@ def find_endpoint(
     """
     kinds = [member.provider.kind for member in route.members]
     match = endpoints.choose(found, kinds) if kinds else (found[0] if found else None)
-    if match is None and (match := endpoints.unknown(target.path)) is None:
+    if match is None and (match := endpoints.unknown(method, target.path)) is None:
         raise GatewayError(
             "no-price",
             f"The gateway does not pass {method} {target.path}: it is not an endpoint that the gateway knows, and its "
-            "path is ambiguous or part of managing the provider's account.",
+            "method or path is ambiguous or part of managing the provider's account.",
         )
     if match.endpoint.charging == "forbidden":
         raise GatewayError(

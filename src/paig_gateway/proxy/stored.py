@@ -24,6 +24,7 @@ from paig_gateway.formats.folding import dig, each, mapping
 from paig_gateway.formats.listing import listing, without
 from paig_gateway.formats.references import last_name, stored_ids
 from paig_gateway.ledger.stored_objects import LONGEST, ProviderObject
+from paig_gateway.providers.endpoints import UNKNOWN, stored_at_unknown
 from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.proxy.request import upload_session
 from paig_gateway.routing.candidates import Candidate
@@ -102,6 +103,10 @@ class StoredObjects:
         wanted: dict[str, bool] = {}
         if exchange.endpoint.object is not None and (named := exchange.fmt.stored(exchange.target.path)):
             wanted[unquote(named)] = True
+        elif exchange.endpoint is UNKNOWN:
+            kinds = {member.provider.kind for member in exchange.route.members}
+            if (named := stored_at_unknown(exchange.target.path, kinds)) is not None:
+                wanted[named] = True
         if exchange.plain:
             try:
                 found = await _stored_ids(exchange.plain)

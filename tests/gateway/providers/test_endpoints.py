@@ -173,9 +173,9 @@ def test_operations(method: str, path: str, operation: str, stored: str | None) 
 
 def test_unknown_paths_never_reach_an_account() -> None:
     """An unknown endpoint may be allowed, but no spelling of what manages an account is one."""
-    assert unknown("/v1/brand/new") is not None
+    assert unknown("POST", "/v1/brand/new") is not None
     for path in ("/v1/Organization/x", "/v2/organizations/y", "/v1/%6frganization/x", "/v1/../x", "/v1/a%2f..%2fb"):
-        assert unknown(path) is None, path
+        assert unknown("POST", path) is None, path
 
 
 def test_every_metered_format_has_a_row_of_its_own_path() -> None:

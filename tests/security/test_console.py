@@ -60,6 +60,33 @@ TAKE_OVER = """(async () => {
   frame.name = "frame"; form.target = "frame"; form.method = "POST"; form.enctype = "text/plain";
   form.action = base + "/admin/v1/admins"; form.innerHTML = `<input name='{"name":"evil","x":"' value='"}'>`;
   document.body.append(frame, form); form.submit();
+  for (const path of ["/admin/v1/logout", "/me/leave", "/me/ask", "/admin/v1/keys/mallory/rotate"]) {
+    navigator.sendBeacon(base + path, new URLSearchParams({to: "9", why: "x", proof: "0"}));
+    const plain = document.createElement("form"), inner = document.createElement("iframe");
+    inner.name = plain.target = "frame" + path; plain.method = "POST"; plain.action = base + path;
+    document.body.append(inner, plain); plain.submit();
+  }
+  for (const method of ["PUT", "PATCH", "DELETE"]) {
+    await attempt(method, async () => (await fetch(base + "/admin/v1/keys/mallory", {...own, method})).status);
+  }
+  for (const path of ["/admin/docs", "/me", "/admin/v1/whoami", RELAYED]) {
+    const inner = document.createElement("iframe");
+    inner.src = base + path; document.body.append(inner);
+    await new Promise((done) => { inner.onload = done; setTimeout(done, 1500) });
+    await attempt("frame", async () => inner.contentDocument ? "READ" : "closed");
+    const popup = window.open(base + path, "popup" + path);
+    await new Promise((done) => setTimeout(done, 300));
+    await attempt("popup", async () => popup && !popup.closed && popup.document.body ? "READ" : "closed");
+    if (popup) popup.close();
+  }
+  for (const tag of ["img", "link", "object", "embed", "video"]) {
+    const made = document.createElement(tag), place = {link: "href", object: "data"}[tag] || "src";
+    made.rel = "stylesheet"; made[place] = base + RELAYED; document.body.append(made);
+  }
+  const refresh = document.createElement("iframe");
+  refresh.srcdoc = `<meta http-equiv="refresh" content="0; url=${base}/admin/sso/login?next=${RELAYED}">`;
+  document.body.append(refresh);
+  document.cookie = "paig_login=x; path=/";
   await new Promise((done) => { frame.onload = done; setTimeout(done, 3000) });
   document.title = "over"; document.body.innerText = "DONE " + out.join(" | ");
 })()"""
@@ -163,10 +190,12 @@ async def test_a_foreign_page_gets_nowhere(scene: Scene, where: str) -> None:
     async with serving(lambda asked: Answer(scene.attack())) as attacker:
         await scene.page.go(_address(attacker, where))
         told = await scene.page.reads("DONE .*")
-    for word in ("OPEN", "REGISTERED", "LOADED", "200", "201", "admin:ada"):
+    for word in ("OPEN", "REGISTERED", "LOADED", "READ", "200", "201", "admin:ada"):
         assert word not in told
     if where == "another site":
         assert not [asked for asked in attacker.seen if "paig_session" in asked.headers.get("cookie", "")]
+    await scene.page.go(f"{scene.gateway}/admin/v1/whoami")
+    await scene.page.sees("admin:ada@example.com")  # nobody has logged her out
 
 
 def _address(attacker: Server, where: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -103,6 +104,8 @@ class StoredObjects:
         wanted: dict[str, bool] = {}
         if exchange.endpoint.object is not None and (named := exchange.fmt.stored(exchange.target.path)):
             wanted[unquote(named)] = True
+        elif exchange.endpoint.path in _JOBS:
+            wanted.update(dict.fromkeys(_jobs(exchange), True))
         elif exchange.endpoint is UNKNOWN:
             kinds = {member.provider.kind for member in exchange.route.members}
             if (named := stored_at_unknown(exchange.target.path, kinds)) is not None:
@@ -383,6 +386,19 @@ async def _stored_ids(body: bytes) -> list[str]:
 
 def _providers(exchange: Exchange) -> set[str]:
     return {member.provider.name for member in exchange.route.members}
+
+
+_JOBS = frozenset({"queue/status", "queue/cancel"})
+"""Endpoints that name a job as `request_id`, in the query or in the body."""
+
+
+def _jobs(exchange: Exchange) -> list[str]:
+    """The jobs that a request names; an empty id, which is nobody's, if it names none."""
+    pairs: list[object] = [*parse_qsl(exchange.target.query.decode("latin-1"), keep_blank_values=True)]
+    with contextlib.suppress(ValueError, RecursionError):
+        pairs += json.loads(exchange.plain or b"[]", object_pairs_hook=list)
+    named = [pair for pair in pairs if isinstance(pair, tuple) and pair[0].replace("_", "").lower() == "requestid"]
+    return [str(pair[1]) for pair in named] or [""]
 
 
 _MAKERS = frozenset({"batch", "upload", "fine-tuning-job", "thread", "operation"})

@@ -25,7 +25,7 @@ from paig_client.api.limits import LimitsSpec
 from paig_client.api.vocabulary import Certainty
 from paig_client.cli.app import HELP, app
 from paig_gateway import config
-from paig_gateway.admin.problems import PROBLEMS
+from paig_gateway.admin.problem_codes import PROBLEMS
 from paig_gateway.config import Config, ServerSpec
 from paig_gateway.config.parse import TABLES
 from paig_gateway.providers.kinds import KINDS

@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway import __version__
-from paig_gateway.admin import AdminServices, admin_app
+from paig_gateway.admin.on_demand import AdminOnDemand, App, Feed
+from paig_gateway.admin.readiness import Readiness
 from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import HealthSync
@@ -194,7 +195,7 @@ class Gateway:
         batches = Batches(store.engine, core.ledger, core.directory, core.prices, core.client, self.now, core.node_id)
         proxy = _proxy(core, config.server, telemetry.observer, batches)
         sockets = _sockets(core, config.server, telemetry.observer)
-        admin = admin_app(_admin_services(core, store, started_at, sso))
+        admin = AdminOnDemand(partial(_admin, core, store, started_at, sso))
         health_sync = HealthSync(core.health, store.engine, core.node_id, core.directory.providers)
         health_sync.start()
         tasks = [
@@ -210,7 +211,7 @@ class Gateway:
         if config.server.refresh_prices:
             updater = UpdatePrices(url=config.server.prices_url or DEFAULT_UPDATE_URL)
             updater.start()
-        dispatch = Dispatch(config, proxy, sockets, admin, telemetry.metrics)
+        dispatch = Dispatch(config, proxy, sockets, admin, Readiness(store.engine, core.ledger), telemetry.metrics)
         self._parts = _Parts(core, dispatch, tasks, health_sync, telemetry, updater)
 
     async def _start_core(self) -> Core:
@@ -259,7 +260,7 @@ class Gateway:
     def ending(self) -> None:
         """End the streams of events, which would go on until their readers leave: the server begins to shut down."""
         if self._parts is not None:
-            self._parts.dispatch.admin.state.events.close()
+            self._parts.dispatch.admin.close()
 
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
@@ -279,7 +280,7 @@ class Gateway:
         await core.stored.close()
         await core.ledger.stop()
         await parts.telemetry.stop()
-        await parts.dispatch.admin.state.events.stop()
+        await parts.dispatch.admin.stop()
         self.store.engine.dispose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -372,13 +373,15 @@ def _access(core: Core) -> ProviderAccess:
     return ProviderAccess(core.client, core.directory, core.health, core.deadlines, core.clock)
 
 
-def _admin_services(
-    core: Core, store: OpenDatabase, started_at: datetime, sso: IdentityProvider | None
-) -> AdminServices:
+def _admin(core: Core, store: OpenDatabase, started_at: datetime, sso: IdentityProvider | None) -> tuple[App, Feed]:
+    """The admin app, and its feed of events; see `AdminOnDemand` for why it is imported late."""
+    from paig_gateway.admin.app import admin_app
+    from paig_gateway.admin.services import AdminServices
+
     # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
     hooks = LimitHooks(created=core.ledger.limit_created, removed=core.ledger.limit_removed)
     catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=core.now)
-    return AdminServices(
+    services = AdminServices(
         engine=store.engine,
         catalog=catalog,
         ledger=core.ledger,
@@ -395,6 +398,8 @@ def _admin_services(
         attempts=core.attempts,
         note_loops=core.loop_log.note,
     )
+    app = admin_app(services)
+    return app, app.state.events
 
 
 class UpstreamSettingsError(Exception):

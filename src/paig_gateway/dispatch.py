@@ -7,10 +7,13 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI
-
-from paig_gateway.admin import claude_login
+from paig_gateway.admin.addresses import is_at_both
+from paig_gateway.admin.edge import seal
+from paig_gateway.admin.on_demand import AdminOnDemand
+from paig_gateway.admin.problem_codes import MEDIA_TYPE, PROBLEMS, problem
+from paig_gateway.admin.readiness import Readiness
 from paig_gateway.config import Config
+from paig_gateway.listener.bounds import PROBES
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 from paig_gateway.proxy import one_address
 from paig_gateway.proxy.forwarded import TrustedProxies, is_local
@@ -18,9 +21,6 @@ from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.sockets.sockets import Sockets
 from paig_gateway.telemetry.metrics.prometheus import Exposition
-
-_BOTH = frozenset({"/healthz", "/readyz", "/me", "/admin/v1/me"})
-"""Paths that both listeners serve where the admin API has its own; single sign-on's login is served at both too."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,8 @@ class Dispatch:
     config: Config
     proxy: Proxy
     sockets: Sockets
-    admin: FastAPI
+    admin: AdminOnDemand
+    readiness: Readiness
     metrics: Exposition | None
     ready: bool = True
     _proxies: TrustedProxies = field(init=False)
@@ -50,19 +51,19 @@ class Dispatch:
         path: str = scope["path"]
         if kind == "websocket":
             await self._websocket(path, scope)
-        elif path == "/readyz" and not self.ready:
-            await _problem(send, 503, "unavailable", "The gateway is shutting down.")
+        elif path in PROBES and scope["method"] == "GET":
+            await self._probe(path, send)
         elif not self._is_here(scope):
-            await _problem(send, 404, "not-found", "This is not served at this address: the gateway has two.")
+            await _problem(send, "not-found", "This is not served at this address: the gateway has two.")
         elif path == "/metrics" and kind == "http" and not self._shows_metrics(scope):
             message = "Metrics are open on this machine alone: set metrics_token or metrics_open."
-            await _problem(send, 403, "forbidden", message)
+            await _problem(send, "forbidden", message)
         elif path == "/metrics" and kind == "http" and self.metrics is not None:
             await self.metrics(scope, receive, send)
         elif _is_data_plane(path):
             await self.proxy(scope, receive, send)
         elif kind == "http" and one_address.forgot_proxy(scope["method"], path):
-            await _problem(send, 404, "not-found", f"There is nothing at {path}.{_forgot_proxy(path)}")
+            await _problem(send, "not-found", f"There is nothing at {path}.{_forgot_proxy(path)}")
         else:
             await self.admin(scope, receive, send)
 
@@ -71,13 +72,23 @@ class Dispatch:
         upgrade: Upgrade = scope["extensions"][UPGRADE]
         if not _is_data_plane(path) or not self._is_here(scope):
             hint = _forgot_proxy(path) if one_address.forgot_proxy("GET", path) else ""
-            status, kind, detail = 404, "not-found", f"There is no WebSocket at this address.{hint}"
+            code, detail = "not-found", f"There is no WebSocket at this address.{hint}"
         elif not self.ready:
-            status, kind, detail = 503, "unavailable", "The gateway is shutting down."
+            code, detail = "unavailable", "The gateway is shutting down."
         else:
             await self.sockets(scope, upgrade)
             return
-        upgrade.refuse(status, [_PROBLEM], _problem_body(status, kind, detail))
+        upgrade.refuse(PROBLEMS[code][0], [_PROBLEM], json.dumps(problem(code, detail)).encode())
+
+    async def _probe(self, path: str, send: Send) -> None:
+        """Answer whether the process lives, or whether it can serve and record."""
+        found = None
+        if path == "/readyz":
+            found = await self.readiness.problem() if self.ready else "The gateway is shutting down."
+        if found is not None:
+            await _problem(send, "unavailable", found)
+        else:
+            await _answer(send, 200, b"application/json", b'{"status":"ok"}')
 
     def _shows_metrics(self, scope: Scope) -> bool:
         """Whether this client may reach the metrics at all; where a token is set, the token decides."""
@@ -90,9 +101,7 @@ class Dispatch:
         """Whether a path is served at the address at which the request came."""
         server = self.config.server
         path: str = scope["path"]
-        if not server.apart or path in _BOTH or path in claude_login.PATHS:
-            return True
-        if path.startswith(("/admin/sso/", "/me/", "/admin/v1/me/")):
+        if not server.apart or is_at_both(path):
             return True
         host, port = scope["server"]
         at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)
@@ -117,15 +126,14 @@ def _forgot_proxy(path: str) -> str:
     return f" Was /proxy forgotten? Send it to /proxy{path}."
 
 
-_PROBLEM = (b"content-type", b"application/problem+json")
+_PROBLEM = (b"content-type", MEDIA_TYPE.encode())
 
 
-def _problem_body(status: int, kind: str, detail: str) -> bytes:
-    return json.dumps({"type": kind, "title": kind, "status": status, "detail": detail}).encode()
+async def _problem(send: Send, code: str, detail: str) -> None:
+    await _answer(send, PROBLEMS[code][0], MEDIA_TYPE.encode(), json.dumps(problem(code, detail)).encode())
 
 
-async def _problem(send: Send, status: int, kind: str, detail: str) -> None:
-    body = _problem_body(status, kind, detail)
-    headers = [_PROBLEM, (b"content-length", str(len(body)).encode())]
+async def _answer(send: Send, status: int, media_type: bytes, body: bytes) -> None:
+    headers = seal([(b"content-length", str(len(body)).encode()), (b"content-type", media_type)])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,12 +36,14 @@ from paig_gateway.observability import TelemetryError, secrets_of
 from paig_gateway.proxy.forwarded import is_local
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
-from paig_gateway.secrets.local_ca import Certificate, choose_by_name, local_certificate
 from paig_gateway.sso.provider import identity_provider
 from paig_gateway.sso.settings import SsoError
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import LogLevel
+
+if TYPE_CHECKING:
+    from paig_gateway.secrets.local_ca import Certificate
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ def serve(
                 opened.callback(listener.close)
             store = OpenDatabase.open(config=wanted)
             _check_strength(store)
-            certificate = local_certificate(store.home, server.host) if server.tls and server.tls_cert is None else None
+            certificate = _local_certificate(store.home, server) if server.tls and server.tls_cert is None else None
             plan = configuration.plan(wanted, store.catalog, actor="paig serve", keep_drift=keep_drift)
             made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
         except Exception as error:  # any error: one line, and nothing has changed
@@ -201,6 +203,12 @@ def exposed(server: ServerSpec) -> str | None:
         f"{beyond[0]} is reached from other machines, and keys and tokens cross the network unencrypted. Set tls ="
         " true, or tls_cert and tls_key; or name the proxies that end TLS in trusted_proxies."
     )
+
+
+def _local_certificate(home: Path, server: ServerSpec) -> Certificate:
+    from paig_gateway.secrets.local_ca import local_certificate  # late: it brings X.509
+
+    return local_certificate(home, server.host)
 
 
 def check_certificate(server: ServerSpec) -> None:
@@ -404,7 +412,12 @@ def _settings(server: ServerSpec, *, host: str | None, port: int | None, tls: bo
 
 
 def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | None = None) -> uvicorn.Config:
-    files = (certificate.certificate, str(certificate.key)) if certificate else (server.tls_cert, server.tls_key)
+    files, context = (server.tls_cert, server.tls_key), None
+    if certificate:
+        from paig_gateway.secrets.local_ca import choose_by_name  # late: it brings X.509
+
+        files = str(certificate.certificate), str(certificate.key)
+        context = partial(choose_by_name, certificate.by_name)
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
@@ -422,7 +435,7 @@ def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | 
         backlog=2048,
         ssl_certfile=files[0],
         ssl_keyfile=files[1],
-        ssl_context_factory=partial(choose_by_name, certificate.by_name) if certificate else None,
+        ssl_context_factory=context,
     )
 
 

@@ -3,6 +3,7 @@
 Enters: HTTP requests with an admin token, a login's cookie or, for `me`, a gateway key. Leaves: the resources of
 `paig_client.api`, problems as `application/problem+json`, events, and the OpenAPI document.
 
+- `on_demand` makes the app when the first request for it comes; `readiness` answers the probes without it.
 - `access` finds the principal, `roles` what it may do; `objects` makes the endpoints of each kind of object.
 - `reports`, `events`, `health` and `me` read the ledger; `configuration` applies and exports `paig.toml`.
 
@@ -11,8 +12,3 @@ audit log; a secret in an answer, except a new key or token, once.
 """
 
 from __future__ import annotations
-
-from paig_gateway.admin.app import admin_app
-from paig_gateway.admin.services import AdminServices
-
-__all__ = ["AdminServices", "admin_app"]

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from typing import Any
-from urllib.parse import unquote
 
 from fastapi import APIRouter, FastAPI
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paig_gateway.admin.access import token_authentication
 from paig_gateway.admin.admins import ADMINS, access_routes
 from paig_gateway.admin.claude_login import claude_routes
 from paig_gateway.admin.configuration import configuration_routes, organisation_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
+from paig_gateway.admin.edge import plain_path, sealed
 from paig_gateway.admin.event_feed import EventFeed
 from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.health import health_routes, provider_routes
@@ -113,44 +112,15 @@ def admin_app(services: AdminServices) -> FastAPI:
     return app
 
 
-_SEALED = (
-    ("x-content-type-options", "nosniff"),
-    ("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("referrer-policy", "no-referrer"),
-)
-"""Headers of every answer, unless it has its own."""
-
-
 class Edge:
-    """What holds for every request and every answer.
-
-    A percent-encoded slash stays part of the name that it stands in: the framework, which routes by the decoded path,
-    gets a path whose parts are still encoded where it matters (`objects.Reference` decodes the rest).
-    """
+    """What holds for every request and every answer; see `edge`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def sealed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["cache-control"] = "no-store"
-                for name, value in _SEALED:
-                    headers.setdefault(name, value)
-            await send(message)
-
-        if raw := scope.get("raw_path"):
-            scope["path"] = "/".join(map(_half_decoded, raw.decode("latin-1").split("/")))
-        await self.app(scope, receive, sealed)
-
-
-def _half_decoded(part: str) -> str:
-    return unquote(part).replace("%", "%25").replace("/", "%2F")
+        if scope["type"] == "http":
+            plain_path(scope)
+            send = sealed(send)
+        await self.app(scope, receive, send)

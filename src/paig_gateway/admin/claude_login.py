@@ -23,6 +23,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from paig_gateway.admin.addresses import DEVICE, DISCOVERY, REVOKE, SETTINGS, TOKEN
 from paig_gateway.admin.login import DEVICE_STARTS, bounded_key, login_of, opened, sealed
 from paig_gateway.admin.me import caller_of
 from paig_gateway.admin.problems import ProblemError
@@ -33,10 +34,6 @@ from paig_gateway.secrets.attempts import Bursts
 from paig_gateway.sso.provider import DEVICE_GRANT, IdentityProvider, PendingLogin, Person
 from paig_gateway.sso.settings import ProviderAwayError, SsoError
 
-DISCOVERY = "/.well-known/oauth-authorization-server"
-DEVICE, TOKEN, REVOKE = "/oauth/device_authorization", "/oauth/token", "/oauth/revoke"
-SETTINGS = "/managed/settings"
-PATHS = frozenset({DISCOVERY, DEVICE, TOKEN, REVOKE, SETTINGS})
 MOST_FORM = 65_536
 """Bytes of a form that are read."""
 NO_STORE = {"cache-control": "no-store"}

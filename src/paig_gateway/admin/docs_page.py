@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from paig_gateway.admin.problems import PROBLEMS
+from paig_gateway.admin.problem_codes import PROBLEMS
 
 OpenApi = dict[str, Any]
 

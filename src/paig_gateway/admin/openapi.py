@@ -35,7 +35,7 @@ from paig_gateway.admin.access import OPERATIONS
 from paig_gateway.admin.configuration import ApplySpec
 from paig_gateway.admin.examples import EXAMPLES
 from paig_gateway.admin.login import FinishDeviceSpec, PersonalKeySpec
-from paig_gateway.admin.problems import MEDIA_TYPE, PROBLEMS
+from paig_gateway.admin.problem_codes import MEDIA_TYPE, PROBLEMS
 from paig_gateway.admin.reports import PruneSpec
 from paig_gateway.admin.spent import SpentSpec
 

@@ -1,91 +1,48 @@
-"""Probes for orchestrators: whether the process lives, and whether it can serve and record."""
+"""Probes for orchestrators: whether the process lives, and whether it can serve and record.
+
+A whole gateway answers them before the admin app is asked (`dispatch`); here they are documented.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import APIRouter
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.readiness import Readiness
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.database.engine import writing
 
-log = logging.getLogger(__name__)
-
-PROBE_SECONDS = 3.0
-"""How long the database may take to write and read one row."""
-
-_WRITE = text(
-    "INSERT INTO meta (name, value) VALUES ('readiness', 1) ON CONFLICT (name) DO UPDATE SET value = meta.value + 1"
-)
-_WELL: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "ok"}}}}}
-_READ = text("SELECT value FROM meta WHERE name = 'readiness'")
+WELL = {"status": "ok"}
+_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": WELL}}}}
 
 
 def probe_routes(services: AdminServices) -> APIRouter:
     """The endpoints `/healthz` and `/readyz`, open to everybody."""
     router = APIRouter(tags=["probes"])
-    database = DatabaseProbe(services.engine)
+    readiness = Readiness(services.engine, services.ledger)
 
     @router.get(
         "/healthz",
         operation_id="healthz",
         summary="Whether the process lives",
         response_model=None,
-        responses=_WELL,
+        responses=_RESPONSES,
     )
     async def healthz() -> Response:
-        return JSONResponse({"status": "ok"})
+        return JSONResponse(WELL)
 
     @router.get(
         "/readyz",
         operation_id="readyz",
         summary="Whether the gateway can serve and record: 503 if it cannot",
         response_model=None,
-        responses=_WELL,
+        responses=_RESPONSES,
     )
     async def readyz() -> Response:
-        if not services.ledger.healthy:
-            raise ProblemError("unavailable", "The ledger cannot record at present.")
-        if not await database.works():
-            raise ProblemError("unavailable", "The database does not take a write at present.")
-        return JSONResponse({"status": "ok"})
+        if (problem := await readiness.problem()) is not None:
+            raise ProblemError("unavailable", problem)
+        return JSONResponse(WELL)
 
     return router
-
-
-class DatabaseProbe:
-    """Writes a row and reads it back, in a thread of its own, so that a database that hangs takes no other with it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._thread = ThreadPoolExecutor(1, "paig-readiness")
-        self._running: asyncio.Future[str | None] | None = None
-
-    async def works(self) -> bool:
-        """Whether the database accepts a write now; concurrent calls share one check."""
-        if self._running is None or self._running.done():
-            self._running = asyncio.get_running_loop().run_in_executor(self._thread, self._write_and_read)
-        try:
-            failure = await asyncio.wait_for(asyncio.shield(self._running), PROBE_SECONDS)
-        except TimeoutError:
-            failure = f"no answer within {PROBE_SECONDS:g} s"
-        if failure is not None:
-            log.warning("The database failed the readiness probe: %s", failure)
-        return failure is None
-
-    def _write_and_read(self) -> str | None:
-        try:
-            with writing(self._engine) as connection:
-                connection.execute(_WRITE)
-            with self._engine.connect() as connection:
-                connection.execute(_READ).scalar_one()
-        except SQLAlchemyError as error:
-            return str(error)
-        return None

@@ -1,7 +1,4 @@
-"""Errors of the admin API as problem details (RFC 9457): one table of codes, one place where exceptions become answers.
-
-A problem has the error, its place and what to do; no secret, and nothing about the gateway's internals.
-"""
+"""The one place where exceptions of the admin API become answers: problem details, by the table of `problem_codes`."""
 
 from __future__ import annotations
 
@@ -19,34 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from paig_client.api.resources import Problem
+from paig_gateway.admin.problem_codes import MEDIA_TYPE, PROBLEMS, problem
 from paig_gateway.catalog import CatalogError
 
 log = logging.getLogger(__name__)
-
-PROBLEMS: Mapping[str, tuple[int, str]] = {
-    "bad-request": (400, "The request cannot be read"),
-    "missing-token": (401, "An admin token is needed"),
-    "unknown-token": (401, "The admin token is unknown"),
-    "expired-token": (401, "The admin token has expired"),
-    "login-refused": (403, "The login is refused"),
-    "forbidden": (403, "The admin token is not allowed this"),
-    "not-found": (404, "There is no such thing"),
-    "method-not-allowed": (405, "The method is not allowed here"),
-    "conflict": (409, "The change clashes with what there is"),
-    "in-use": (409, "The object is in use"),
-    "changed": (412, "The object has changed meanwhile"),
-    "rate-limited": (429, "There were too many wrong attempts"),
-    "body-too-large": (413, "The body is too large"),
-    "unsupported-media-type": (415, "The body is of another type than JSON"),
-    "invalid": (422, "The request is not valid"),
-    "idempotency-mismatch": (422, "The idempotency key was used for another request"),
-    "internal": (500, "The gateway failed"),
-    "unavailable": (503, "The gateway cannot do this at present"),
-}
-"""Each code: its HTTP status and its title."""
-
-MEDIA_TYPE = "application/problem+json"
 
 _FALLBACK = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
 """The code of an error that the framework raises by status alone."""
@@ -109,16 +82,12 @@ def field_problems(errors: Iterable[Mapping[str, Any]], *, skip: int = 0) -> lis
 
 def problem_response(error: ProblemError) -> Response:
     """The answer that carries a problem."""
-    status, title = PROBLEMS[error.code]
-    problem = Problem(
-        type=f"/admin/docs#{error.code}", title=title, status=status, detail=str(error.detail), code=error.code
-    )
-    body: dict[str, object] = problem.model_dump()
+    body = problem(error.code, str(error.detail))
     if error.fields:
         body["errors"] = [{"field": field.field, "message": field.message} for field in error.fields]
     headers = {**(error.headers or {}), "cache-control": "no-store"}
     # ASCII only, because what is quoted from the request may hold lone surrogates.
-    return Response(json.dumps(body), status, headers, MEDIA_TYPE)
+    return Response(json.dumps(body), error.status_code, headers, MEDIA_TYPE)
 
 
 def add_handlers(app: FastAPI) -> None:

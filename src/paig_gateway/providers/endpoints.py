@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Literal, NamedTuple, cast, get_args
@@ -58,6 +58,24 @@ class Endpoint:
         if "{id}" not in self.path:
             return "list" if looks else "create"
         return "read" if looks else "delete" if method == "DELETE" else "change"
+
+
+class Row(NamedTuple):
+    """A row as it is written; `endpoint` gives it its format, whose pattern takes time to compile."""
+
+    api: str
+    kinds: frozenset[str]
+    methods: frozenset[str]
+    path: str
+    charging: Charging
+    format: str
+    errors: ErrorShape
+    object: str | None
+
+    def endpoint(self) -> Endpoint:
+        """The row with its format."""
+        fmt = _format(self.format, self.path, self.methods, self.errors, self.charging)
+        return Endpoint(self.api, self.kinds, self.methods, self.path, self.charging, fmt, self.object)
 
 
 class Match(NamedTuple):
@@ -121,7 +139,7 @@ _HEADING = re.compile(r"\[([\w-]+)\] ([^:]+): (\w+)")
 _DEFAULT: Mapping[Charging, str] = {"free": "other-free", "costly": "unmetered", "forbidden": "unmetered"}
 
 
-def parse(text: str) -> tuple[Endpoint, ...]:
+def parse(text: str) -> tuple[Row, ...]:
     """Read a table.
 
     Args:
@@ -133,7 +151,7 @@ def parse(text: str) -> tuple[Endpoint, ...]:
     Raises:
         ValueError: A line is not a heading, a comment or a row.
     """
-    sections: list[list[Endpoint]] = []
+    sections: list[list[Row]] = []
     errors: ErrorShape
     api, kinds, errors = "", frozenset[str](), "openai"
     for number, line in enumerate(text.splitlines(), 1):
@@ -157,10 +175,8 @@ def parse(text: str) -> tuple[Endpoint, ...]:
         methods = frozenset(cells[0].split(","))
         if "GET" in methods and charging not in ("metered", "later"):
             methods |= {"HEAD"}
-        fmt = _format(name, cells[1], methods, errors, charging)
-        sections[-1].append(
-            Endpoint(api, kinds, methods, cells[1], charging, fmt, cells[3] if len(cells) == 4 else None)
-        )
+        stored = cells[3] if len(cells) == 4 else None
+        sections[-1].append(Row(api, kinds, methods, cells[1], charging, name, errors, stored))
     return tuple(row for section in sections for row in sorted(section, key=_rank))
 
 
@@ -171,28 +187,35 @@ def _kinds(word: str) -> Iterable[str]:
     return (kind.name for kind in KINDS.values() if shape in kind.speaks or shape in kind.adapters)
 
 
-def _rank(endpoint: Endpoint) -> list[int]:
+def _rank(endpoint: Row) -> list[int]:
     # If one path begins with the other, the longer one comes first.
     segments = endpoint.path.split("/")
     return [*(3 if one == "**" else 2 if one.endswith("}") else int("{" in one) for one in segments), 4]
 
 
 @lru_cache(maxsize=1)
-def endpoints() -> tuple[Endpoint, ...]:
-    """The table."""
+def rows() -> tuple[Row, ...]:
+    """The table as it is written."""
     return parse(files("paig_gateway.providers").joinpath("endpoints.txt").read_text("utf-8"))
 
 
+_endpoint = cache(Row.endpoint)
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """The table."""
+    return tuple(map(_endpoint, rows()))
+
+
 @lru_cache(maxsize=1)
-def _index() -> Mapping[tuple[str, str], tuple[Endpoint, ...]]:
+def _index() -> Mapping[tuple[str, str], list[Row]]:
     """The rows by method and by the first word of their path."""
-    found: dict[tuple[str, str], list[Endpoint]] = {}
-    for row in endpoints():
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows():
         word = row.path.partition("/")[0].partition(":")[0]
         for method in row.methods:
             found.setdefault((method, word), []).append(row)
-    order = {id(row): number for number, row in enumerate(endpoints())}
-    return {key: tuple(sorted(rows, key=lambda row: order[id(row)])) for key, rows in found.items()}
+    return found
 
 
 LONGEST_KNOWN = 256
@@ -216,7 +239,7 @@ def _matches(method: str, path: str) -> Sequence[Match]:
     found: list[Match] = []
     ambiguous: bool | None = None
     for word in dict.fromkeys(segment.partition(":")[0].partition("%3")[0] for segment in path.split("/")):
-        for row in index.get((method, word), ()):
+        for row in map(_endpoint, index.get((method, word), ())):
             if (match := row.format.path.search(path)) is None:
                 continue
             if ambiguous is None:
@@ -263,7 +286,7 @@ UNKNOWN = Endpoint(
 """The endpoint of requests without a row."""
 
 _FORBIDDEN_WORDS = frozenset(
-    row.path.partition("/")[0] for row in endpoints() if row.charging == "forbidden" and row.path.endswith("/**")
+    row.path.partition("/")[0] for row in rows() if row.charging == "forbidden" and row.path.endswith("/**")
 ) - {"accounts", "deployments", "users", "projects", "presets", "tags"}
 
 

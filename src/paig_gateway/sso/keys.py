@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
-
-import jwt
+from typing import TYPE_CHECKING, Any
 
 from paig_gateway.sso.settings import SsoError
+
+if TYPE_CHECKING:
+    import jwt
 
 ALGORITHMS: Mapping[str, str] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
@@ -47,6 +48,8 @@ class KeySet:
         Raises:
             SsoError: There is no such key.
         """
+        import jwt  # late, and with it X.509: few gateways use single sign-on
+
         async with self._lock:
             if self._keys is None or self._clock() - self._read_at >= KEEP_SECONDS:
                 await self._read()

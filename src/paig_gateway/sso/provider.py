@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 import httpx2
-import jwt
 
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import resolve
@@ -266,6 +265,8 @@ class IdentityProvider:
 
     async def _claims(self, token: str) -> Claims:
         """Check every part of an ID token; returns its claims."""
+        import jwt  # late, as in `KeySet.get`
+
         try:
             header = jwt.get_unverified_header(token)
             algorithm, kid = str(header.get("alg")), header.get("kid")

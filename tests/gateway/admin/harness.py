@@ -21,7 +21,8 @@ from sqlalchemy import Engine
 
 from paig_client.admin import AdminClient
 from paig_client.api.vocabulary import Certainty
-from paig_gateway.admin import AdminServices, admin_app
+from paig_gateway.admin.app import admin_app
+from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.database.engine import migrate, open_engine, utc_now

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from sqlalchemy import Connection, text
 
-from paig_gateway.admin.problems import PROBLEMS
+from paig_gateway.admin.problem_codes import PROBLEMS
 from paig_gateway.database.engine import open_engine
 from tests.gateway.admin.harness import TOKEN, Gateway, running
 from tests.gateway.databases import Postgres

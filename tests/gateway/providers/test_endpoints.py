@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_gateway.providers.endpoints import Endpoint, choose, detect, endpoints, matches, parse, unknown
+from paig_gateway.providers.endpoints import choose, detect, endpoints, matches, parse, unknown
 from paig_gateway.providers.kinds import KINDS
 from scripts.surface import surface, table, unlisted
 from tests.gateway.formats.asking import form_of
@@ -204,7 +204,7 @@ def test_a_line_that_is_not_a_row_is_an_error() -> None:
     with pytest.raises(ValueError, match="'cheap'"):
         parse("[x] openai: openai\nGET a cheap\n")
     (row,) = parse("[x] openai: openai\nGET a/{id} free thing\n")
-    assert isinstance(row, Endpoint)
+    assert row.endpoint().operation("GET") == "read"
 
 
 def test_the_page_is_in_step() -> None:

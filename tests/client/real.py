@@ -38,6 +38,7 @@ def providers(base: str) -> dict[str, ProviderSpec]:
     credential = f"value:{UPSTREAM_KEY}"
     return {
         **simulated_providers(base),
+        "openrouter": ProviderSpec(kind="openrouter", base_url=f"{base}/openrouter/api/v1", credential=credential),
         "azure": ProviderSpec(kind="azure", base_url=f"{base}/azure", credential=credential),
         "huggingface": ProviderSpec(
             kind="huggingface", base_url=f"{base}/huggingface", credential=credential, require_price=False

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED), pytest.
 MODELS = ["openai:gpt-5", "openai-responses:gpt-5", "openai-chat:gpt-5", "anthropic:claude-sonnet-4-6"]
 MODELS += ["google:gemini-2.5-flash", "google-vertex:gemini-2.5-flash", "google-gla:gemini-2.5-flash"]
 MODELS += ["groq:openai/gpt-oss-120b", "bedrock:amazon.nova-micro-v1:0", "mistral:mistral-small-latest", "azure:gpt-5"]
-MODELS += ["huggingface:openai/gpt-oss-120b", *(f"{kind}:some-model" for kind in COMPATIBLE)]
+MODELS += ["openrouter:openai/gpt-5", "huggingface:openai/gpt-oss-120b", *(f"{kind}:some-model" for kind in COMPATIBLE)]
 UNPRICED = set(COMPATIBLE) - {"openai-compatible", "ollama", "vllm"}
 """Kinds that require a price unless the operator says otherwise, as the test's configuration does."""
 
@@ -115,6 +115,16 @@ async def test_embeddings(real: Real, real_key: str, tag: str, model: str) -> No
     assert (row.status, row.certainty) == (200, "exact")
     assert row.usage is not None
     assert row.usage["input_tokens"] > 0
+
+
+async def test_images(real: Real, real_key: str, tag: str) -> None:
+    """And images, whose tokens are priced as such."""
+    images = pytest.importorskip("pydantic_ai.images", reason="since pydantic-ai 2.50")
+    with paig_client.register(api_key=real_key, base_url=real.root), paig_client.tags(case=tag):
+        generator = images.ImageGenerator("gateway/google-vertex:gemini-2.5-flash-image")
+        assert (await generator.generate("A dot")).images
+    [row] = rows(real, tag)
+    assert (row.status, row.certainty, Decimal(row.cost) > 0) == (200, "exact", True)
 
 
 async def test_realtime(real: Real, real_key: str) -> None:

@@ -77,6 +77,8 @@ def usage(family: str, tokens: TokenCounts) -> Document:
         }
     elif tokens.reasoning:
         counts["completion_tokens_details"] = {"reasoning_tokens": tokens.reasoning}
+    if family == "openrouter":
+        counts |= {"cost": round(tokens.input * 1e-6 + tokens.output * 4e-6, 9), "is_byok": False}
     return {**counts, "prompt_tokens_details": details}
 
 
@@ -115,13 +117,16 @@ def _envelope(request: SimulatedRequest, reply: Reply, kind: str) -> Document:
 def _extras(request: SimulatedRequest, reply: Reply) -> Document:
     if request.family in ("openai", "azure"):
         return {"service_tier": tier(request), "system_fingerprint": fingerprint(reply.model)}
+    if request.family == "openrouter":
+        return {"provider": "OpenAI"}
     return {"system_fingerprint": fingerprint(reply.model)} if request.family == "groq" else {}
 
 
 def _choice(request: SimulatedRequest, index: int, **content: Any) -> Document:
     finish = content.pop("finish_reason")
     silent = request.family == "mistral" or (request.family in ("openai", "azure") and "delta" in content)
-    return {"index": index, **content, **({} if silent else {"logprobs": None}), "finish_reason": finish}
+    native = {"native_finish_reason": finish} if request.family == "openrouter" else {}
+    return {"index": index, **content, **({} if silent else {"logprobs": None}), "finish_reason": finish, **native}
 
 
 def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:

@@ -44,6 +44,7 @@ _FAMILIES = {
     "mistral": "mistral",
     "cohere": "cohere",
     "xai": "xai",
+    "openrouter": "openrouter",
 }
 _SHAPES = {"anthropic": anthropic.SHAPE, "google": gemini.SHAPE, "bedrock": bedrock.SHAPE, "cohere": cohere.SHAPE}
 
@@ -54,6 +55,7 @@ _BASES = {
     "groq": r"/openai/v1",
     "mistral": r"/v1",
     "xai": r"/v1",
+    "openrouter": r"/api/v1",
     "azure": r"/openai/(?:v1|deployments/(?P<deployment>[^/]+))",
 }
 _ANY_BASE = r"(?:/[\w.-]+)*?"

@@ -151,18 +151,7 @@ class Telemetry:
                 token=secrets.metrics_token,
                 recent=lambda: counted.recent,
             )
-        self._push = None
-        if spec.export_metrics is not None:
-
-            def read() -> Numbers:
-                reading = numbers.present(sources)
-                reading.merge(conventional.copy())
-                return reading
-
-            every = spec.export_metrics_seconds
-            push = Push(spec.export_metrics, every, read, version=__version__, instance=core.node_id)
-            redact.know(lambda: push.destination.secrets)
-            self._push = push
+        self._push = _push(spec, numbers, conventional, sources, core.node_id, redact)
         refusals = RefusalWatch()
         self.alerts = None
         if secrets.webhook is not None:
@@ -255,6 +244,24 @@ def _traces(config: Config, core: Core, redact: Redactor) -> Traces:
     traces = Traces(settings, core.directory.telemetry, open_destination)
     redact.know(traces.secrets)
     return traces
+
+
+def _push(
+    spec: TelemetrySpec, numbers: Numbers, conventional: Numbers, sources: list[Source], node_id: str, redact: Redactor
+) -> Push | None:
+    """What pushes the metrics; None if they are not to be pushed."""
+    if spec.export_metrics is None:
+        return None
+
+    def read() -> Numbers:
+        reading = numbers.present(sources)
+        reading.merge(conventional.copy())
+        return reading
+
+    every = spec.export_metrics_seconds
+    push = Push(spec.export_metrics, every, read, version=__version__, instance=node_id)
+    redact.know(lambda: push.destination.secrets)
+    return push
 
 
 def _sources(core: Core, process_log: ProcessLog | None) -> list[Source]:

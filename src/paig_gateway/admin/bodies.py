@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from email.message import Message
 from typing import Annotated, Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +21,19 @@ MAX_BYTES = 5_000_000
 """The largest body taken."""
 
 _NAME = TypeAdapter(str)
+
+
+async def form_fields(request: Request, *, most_bytes: int, most_fields: int) -> dict[str, str]:
+    """The fields of a form; none if it is too large or has too many."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most_bytes:
+            return {}
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=most_fields))
+    except ValueError:
+        return {}
 
 
 def checked(spec: type[S], body: Mapping[str, Any]) -> S:

@@ -17,13 +17,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qsl
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from paig_gateway.admin.addresses import DEVICE, DISCOVERY, REVOKE, SETTINGS, TOKEN
+from paig_gateway.admin.bodies import form_fields
 from paig_gateway.admin.login import DEVICE_STARTS, bounded_key, login_of, opened, sealed
 from paig_gateway.admin.me import caller_of
 from paig_gateway.admin.problems import ProblemError
@@ -245,13 +245,4 @@ def _refused(error: _OAuthError | SsoError) -> Response:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """A form's fields; none if the form is too large."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_FORM:
-            return {}
-    try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50))
-    except ValueError:
-        return {}
+    return await form_fields(request, most_bytes=MOST_FORM, most_fields=50)

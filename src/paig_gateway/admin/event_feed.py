@@ -61,7 +61,7 @@ class FeedPosition:
         """From an event's id.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not an event's id.
         """
         match = re.fullmatch(r"([0-9]{1,18})\.([\w-]{0,100})~(\w{0,100})(?:~([0-9]{1,18}))?", text, re.ASCII)
         if match is None:

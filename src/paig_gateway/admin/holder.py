@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from paig_client.api.resources import Me, SessionTree, UsageTotal
 from paig_client.api.specs import AskSpec
+from paig_gateway.admin.bodies import form_fields
 from paig_gateway.admin.holder_cookie import HOLDER_SECONDS, HolderCookie, keep_holder, read_holder
 from paig_gateway.admin.holder_html import ALL, SECURITY, HolderView, ask_section, holder_page, login_page
 from paig_gateway.admin.me import LATEST, ask_of, me_of
@@ -210,13 +211,7 @@ def _page(html: str, status: int = 200) -> HTMLResponse:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """A form's fields; none if the form is too large."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_FORM:
-            return {}
-    return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=10))
+    return await form_fields(request, most_bytes=MOST_FORM, most_fields=10)
 
 
 def _caller(services: AdminServices, digest: str, address: str | None) -> Caller | None:

@@ -193,7 +193,7 @@ class AuditRow(SQLModel, table=True):
     kind: str
     name: str
     project_id: str | None = None
-    """The project that the object is, or belongs to; None where it is none of a project's."""
+    """The project that the object is, or belongs to; None if it belongs to no project."""
     old_project_id: str | None = None
     """The project that the change took it out of."""
     before: dict[str, Any] | None = Field(default=None, sa_column=_json())

@@ -167,7 +167,7 @@ class Format:
         methods: The HTTP methods it claims.
         read: Reads a request: percent-decoded model from the path or None, and the body. Raises MalformedRequest.
         framing: How its streams are split into events; None without streams.
-        unlabelled: How a stream is split whose content type names no framing; None if such an answer is no stream.
+        unlabelled: How a stream is split whose content type names no framing; None if such an answer is not a stream.
         usage_marker: Matches inside the bytes of every stream event that `fold` needs; others are not parsed.
         fold: See `Fold`; None without streams.
         usage_paths: Where the usage object may stand in a body or in a stream's events, most wanted first. The cost is

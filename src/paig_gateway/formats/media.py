@@ -191,7 +191,7 @@ _DATA_URL = re.compile(rb'\s*"data:([^;,"]*)[^,"]{0,100};base64,')
 
 
 def media_type(raw: bytes) -> bytes | None:
-    """The media type of a JSON string that is a data URL with base64; None if it is none."""
+    """The media type of a JSON string that is a data URL with base64; None for any other."""
     match = _DATA_URL.match(raw[:300])
     return match[1].replace(b"\\/", b"/").lower() if match else None
 

@@ -64,7 +64,7 @@ def _beta(headers: Headers) -> list[str]:
 
 def _segment(model: str) -> str:
     if model.strip(".") == "":
-        raise MalformedRequest(f"'{model}' is no model's name.")
+        raise MalformedRequest(f"'{model}' is not a valid model name.")
     return quote(model, safe="")
 
 

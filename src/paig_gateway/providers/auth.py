@@ -10,12 +10,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
+
+if TYPE_CHECKING:
+    from google.auth.transport import Request as GoogleRequest
 
 AuthScheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws", "aws-anthropic"]
 
@@ -163,13 +166,11 @@ def _ascii(provider: ActiveProvider, secret: str) -> bytes:
     return credential.encode("ascii")
 
 
-def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: str) -> tuple[str, float]:
+def _google_transport(auth: Authenticator, provider: ActiveProvider) -> GoogleRequest:
+    """What google-auth sends its requests for tokens with: the provider's proxy and trust, and bounded answers."""
     import google.auth.exceptions
     import httpx2
-    from google.auth import identity_pool
     from google.auth.transport import Request, Response
-    from google.oauth2 import credentials as user_credentials
-    from google.oauth2 import service_account
 
     proxy = provider.upstream_proxy if provider.upstream_proxy is not None else auth.proxy
 
@@ -221,6 +222,15 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
             except (httpx2.HTTPError, OSError, ValueError) as error:
                 raise google.auth.exceptions.TransportError(str(error)) from error
 
+    return HttpxRequest()
+
+
+def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: str) -> tuple[str, float]:
+    import google.auth.exceptions
+    from google.auth import identity_pool
+    from google.oauth2 import credentials as user_credentials
+    from google.oauth2 import service_account
+
     try:
         info = json.loads(secret)
         if token_url := provider.settings.get("token_url"):
@@ -234,7 +244,7 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
                 credentials = identity_pool.Credentials.from_info(info, scopes=_GOOGLE_SCOPES)
             case other:
                 raise ValueError(f"unknown type {other!r}")
-        credentials.refresh(HttpxRequest())
+        credentials.refresh(_google_transport(auth, provider))
     except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
         reason = type(error).__name__
         raise SigningError(f"cannot get a Google token for provider '{provider.name}' ({reason})") from error

@@ -279,25 +279,44 @@ class Failover:
         if not await peek(peeked, framing, until):
             tried.answered(status, answer.headers)
             return peeked, None
+        return peeked, await self._failed_stream(exchange, decisions, candidate, peeked, framing, outcome, tried)
+
+    async def _failed_stream(
+        self,
+        exchange: Exchange,
+        decisions: Decisions,
+        candidate: Candidate,
+        peeked: PeekableResponse,
+        framing: Framing,
+        outcome: Outcome,
+        tried: Try,
+    ) -> Reach:
+        """Charge a stream that failed before it said anything; returns what else may be tried.
+
+        Raises:
+            UpstreamError: It ended before its first byte.
+        """
         if peeked.failure is not None and not any(chunk.strip() for chunk in peeked.buffered):
             await peeked.aclose()
             raise peeked.failure
         meter = StreamMeter(
-            exchange.fmt, exchange.call, framing, headers, candidate.price_lookup, splice=False, hide=False
+            *(exchange.fmt, exchange.call, framing, header_map(peeked.headers), candidate.price_lookup),
+            splice=False,
+            hide=False,
         )
         for chunk in peeked.buffered:
             meter.feed(chunk)
         meter.end()
-        of: Reach = "member"
+        reach: Reach = "member"
         if peeked.failure is not None:
             self.failed(decisions, peeked.failure, outcome)
         else:
             outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
-            of = REACH[tried.stream_error(error)] or of
+            reach = REACH[tried.stream_error(error)] or reach
         if exchange.fmt.metered:
             charge_stream(outcome, meter, candidate, ended=peeked.failure is None, asked=True)
             outcome.reading = None
-        return peeked, of
+        return reach
 
     async def _is_no_answer(
         self, exchange: Exchange, candidate: Candidate, peeked: PeekableResponse, headers: Mapping[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .embeddings import vector
-from .openai_common import choose, functions, texts, wanted_model
+from .openai_common import choose, functions, read_messages, texts, wanted_model
 from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, free
 from .reply import Prompt, Reply, TokenCounts, count, quarter
 from .wire import Document, HeaderFields, encode, inner, new_id, objects, sse
@@ -31,19 +31,9 @@ def _read_chat(request: SimulatedRequest) -> Prompt:
     tools = objects(fields.get("tools"))
     prompt.offer(tools, functions(tools))
     choose(prompt, str(fields.get("tool_choice") or "auto").lower())
-    names: dict[str, str] = {}
     for document in fields.get("documents") or ():
         prompt.texts.append(document if isinstance(document, str) else encode(document).decode())
-    for message in fields["messages"]:
-        found = texts(prompt, message.get("content"))
-        prompt.texts += found
-        if message["role"] == "user":
-            prompt.user(found)
-        elif message["role"] == "tool":
-            prompt.answered(names.get(message.get("tool_call_id"), "tool"), found)
-        for call in message.get("tool_calls") or ():
-            names[call["id"]] = call["function"]["name"]
-            prompt.texts += [call["function"]["name"], call["function"].get("arguments") or ""]
+    read_messages(prompt, fields["messages"])
     limit = fields.get("max_tokens")
     prompt.limit = None if limit is None else int(limit)
     if (wanted := inner(fields, "response_format")).get("type") == "json_object":

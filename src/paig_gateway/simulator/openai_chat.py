@@ -12,8 +12,8 @@ from .openai_common import (
     fingerprint,
     functions,
     padding,
+    read_messages,
     stream,
-    texts,
     tier,
     wanted_model,
 )
@@ -31,18 +31,7 @@ def _read(request: SimulatedRequest) -> Prompt:
     tools = objects(fields.get("tools"))
     prompt.offer(tools, functions(tools))
     choose(prompt, fields.get("tool_choice"))
-    names: dict[str, str] = {}
-    for message in fields["messages"]:
-        found = texts(prompt, message.get("content"))
-        prompt.texts += found
-        if message["role"] == "user":
-            prompt.user(found)
-        elif message["role"] == "tool":
-            prompt.answered(names.get(message.get("tool_call_id"), "tool"), found)
-        for call in message.get("tool_calls") or ():
-            function = call["function"]
-            names[call["id"]] = function["name"]
-            prompt.texts += [function["name"], function.get("arguments") or ""]
+    read_messages(prompt, fields["messages"])
     limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
     prompt.limit = None if limit is None else int(limit)
     wanted = inner(fields, "response_format")

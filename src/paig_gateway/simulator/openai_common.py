@@ -142,6 +142,22 @@ def texts(prompt: Prompt, content: Any) -> list[str]:
     return found
 
 
+def read_messages(prompt: Prompt, messages: list[Document]) -> None:
+    """Add the messages of a chat to the prompt, tool calls and their results included."""
+    names: dict[str, str] = {}
+    for message in messages:
+        found = texts(prompt, message.get("content"))
+        prompt.texts += found
+        if message["role"] == "user":
+            prompt.user(found)
+        elif message["role"] == "tool":
+            prompt.answered(names.get(message.get("tool_call_id", ""), "tool"), found)
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            names[call["id"]] = function["name"]
+            prompt.texts += [function["name"], function.get("arguments") or ""]
+
+
 def choose(prompt: Prompt, choice: Any) -> None:
     """Read `tool_choice`, as chat completions or the Responses API write it."""
     if isinstance(choice, str):

@@ -96,7 +96,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _of_interest(record: logging.LogRecord) -> bool:
-    """Filter out what uvicorn logs as an error but is none: a malformed request, a download that was broken off."""
+    """Filter out what uvicorn logs as errors though nothing is wrong here: malformed requests, cancelled downloads."""
     failure = record.exc_info[1] if record.exc_info else None
     return type(failure).__name__ != "LocalProtocolError" and "without completing" not in record.getMessage()
 

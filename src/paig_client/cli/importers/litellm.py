@@ -121,7 +121,7 @@ def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
     if kind == "openai" and address and "api.openai.com" not in address:
         kind = "openai-compatible"  # what LiteLLM's users write for any such server
     if kind is None or (kind in ("azure", "openai-compatible", "snowflake") and not address):
-        why = "is no provider that is known here" if kind is None else "needs an api_base"
+        why = "is not a provider that is known here" if kind is None else "needs an api_base"
         draft.note(f"{where} ({name}): {service} {why}; {spoken} is left out.")
         return None
     _leave(draft, found, where, {"model_name", "litellm_params"})

@@ -224,7 +224,7 @@ _MARKER = Marker(
     rb'"error"\s*:\s*[{"]',
     rb'"executed_tools"',
     (b'"audio"', rb'"audio"\s*:\s*\{\s*"id"'),
-    rb'"\$web_search"',
+    (b"$", rb'"\$web_search"'),
     rb"\[DONE\]",
     EVENT_ERROR,
 )

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from paig_gateway.formats.marker import EVENT_ERROR, Marker
 
-MARKER = Marker(rb'"usage"\s*:\s*\{', rb'"finish_reason"\s*:\s*"', rb"\[DONE\]", rb'"\$web_search"', EVENT_ERROR)
-ONE = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|\[DONE\]|"\$web_search"|:\s*error\b')
+MARKER = Marker(
+    rb'"usage"\s*:\s*\{', rb'"finish_reason"\s*:\s*"', rb"\[DONE\]", (b"$", rb'"\$web_search"'), EVENT_ERROR
+)
+ONE = re.compile(rb'usage"\s*:\s*\{|finish_reason"\s*:\s*"|\[DONE\]|\$web_search"|:\s*error\b')
 
 PIECES = (
     b'"usage"',
@@ -45,5 +47,5 @@ def test_a_value_besides_many_nulls_is_found() -> None:
         data = null * 20 + b'"usage" :{"prompt_tokens":1}' + null * 20
         found = MARKER.search(data)
         assert found is not None
-        assert found.start() == 20 * len(null)
+        assert found.start() == 20 * len(null) + len('"')
         assert MARKER.search(data, found.end()) is None

@@ -1,7 +1,8 @@
-"""WebSocket messages that are small on the wire and large in memory."""
+"""Messages and bodies that are small on the wire, and take much memory or time to read."""
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from paig_gateway.config import ServerSpec
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.formats.registry import FORMATS
+from paig_gateway.proxy.request import read_call, stated
 from paig_gateway.proxy.sockets.peer import MOST_FRAGMENTS
 from tests.gateway.end_to_end.test_frames import Provider, client, recorded
 
@@ -55,3 +59,27 @@ async def test_a_bomb_closes_the_session(environment: None, tmp_path: Path, name
         assert closed.value.rcvd.code == code
     assert peak < 60 * MEGABYTE
     assert provider.got == []
+
+
+FORM = [(b"content-type", b"multipart/form-data; boundary=x")]
+JSON = [(b"content-type", b"application/json")]
+FIELD = b'--x\r\nContent-Disposition: form-data; name="a%d"\r\n\r\n1\r\n'
+TOO_MUCH = {
+    "members": (JSON, b'{"model":"gpt-5",' + b",".join(b'"k%d":0' % number for number in range(500_000)) + b"}"),
+    "objects": (JSON, b'{"model":"gpt-5","messages":[' + b",".join([b"{}"] * 5_000_000) + b"]}"),
+    "strings": (JSON, b'{"model":"gpt-5","messages":[' + b",".join([b'""'] * 2_600_000) + b"]}"),
+    "lists": (JSON, b"[" * 6_000_000),
+    "parts": (FORM, b"".join(FIELD % number for number in range(100_000)) + b"--x--\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_a_body_that_takes_long_to_read_is_refused(name: str) -> None:
+    """Long before it is read: nothing else would be served meanwhile."""
+    headers, body = TOO_MUCH[name]
+    chat = next(fmt for fmt in FORMATS if fmt.name == "openai-chat")
+    began = time.process_time()
+    with pytest.raises(GatewayError, match="more than") as refused:
+        read_call(chat, None, body, stated(headers))
+    assert refused.value.code == "bad-request"
+    assert time.process_time() - began < 1.5  # reading all of it takes several times as long

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from paig_gateway.formats.ambiguity import check_names, decides, is_plain_value
 from paig_gateway.formats.base import MalformedRequest
 
+MOST_PARTS = 1_000
+
 _FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
 
 _CONTENT_TYPE = re.compile(
@@ -65,6 +67,7 @@ def check(body: bytes, content_type: bytes) -> None:
                 "The form is cut short: each part needs headers, a blank line and a boundary at its end."
             )
         names.append(part_name(body[start + 2 : blank])[0])
+        check_number(names)
         start = end + 2 + len(boundary)
     if body[start:] not in (b"--", b"--\r\n"):
         raise MalformedRequest("The form must end with its closing boundary, and nothing may come after it.")
@@ -84,6 +87,16 @@ def boundary_of(content_type: bytes) -> bytes:
     if named is None:
         raise MalformedRequest("The content-type of a form must be 'multipart/form-data; boundary=…' and nothing else.")
     return named[1] or named[2]
+
+
+def check_number(names: list[str]) -> None:
+    """Refuse a form of too many parts.
+
+    Raises:
+        MalformedRequest: It has more than `MOST_PARTS`.
+    """
+    if len(names) > MOST_PARTS:
+        raise MalformedRequest(f"The form has more than {MOST_PARTS} parts.")
 
 
 def check_repeated(names: list[str]) -> None:

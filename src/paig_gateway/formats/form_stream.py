@@ -10,15 +10,13 @@ from typing import Protocol
 
 from paig_gateway.formats.ambiguity import check_names
 from paig_gateway.formats.base import MalformedRequest
-from paig_gateway.formats.form import boundary_of, check_repeated, part_name
+from paig_gateway.formats.form import boundary_of, check_number, check_repeated, part_name
 
 LARGEST_HEAD = 16 * 1024
 """Bytes of the headers of one part."""
 
 LARGEST_FIELD = 1024 * 1024
 """The most bytes of a field that is not a file."""
-
-MOST_PARTS = 1_000
 
 
 class FormReader(Protocol):
@@ -109,8 +107,7 @@ class FormScanner:
         del self._buffer[: end + 4]
         self._name, is_file = part_name(head)
         self._names.append(self._name)
-        if len(self._names) > MOST_PARTS:
-            raise MalformedRequest(f"The form has more than {MOST_PARTS} parts.")
+        check_number(self._names)
         self._field = None if is_file else bytearray()
         self._step = self._content
         return True

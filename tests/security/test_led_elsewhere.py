@@ -149,3 +149,31 @@ def test_the_owner_can_allow_hosts_of_tokens() -> None:
         allowed.check('value:{"token_uri": "http://elsewhere.example/"}')
     for harmless in ("sk-1234", "{not json", "[1]", '{"access_key_id": "A", "secret_access_key": "b"}'):
         References().check_stored(harmless)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "[::a9fe:a9fe]", "[::ffff:a9fe:a9fe]",
+        "\u2460\u2465\u2468.254.169.254", "169\u3002254\u3002169\u3002254", "0251.0376.0251.0376", "2852039166",
+        "metadata.google.internal.", "METADATA.google.internal", "[fe80::1%25eth0]",
+    ],
+)  # fmt: skip
+def test_metadata_services_are_refused_in_every_spelling(environment: None, tmp_path: Path, host: str) -> None:
+    """As the address of a provider and as its proxy."""
+    store = OpenDatabase.open(tmp_path)
+    try:
+        for field, value in (("base_url", f"http://{host}/v1"), ("upstream_proxy", f"http://{host}:80")):
+            given = {
+                "kind": "openai-compatible",
+                "base_url": "http://127.0.0.1:9",
+                "credential": "value:k",
+                field: value,
+            }
+            with pytest.raises(CatalogError) as refused:
+                store.catalog.providers.create("evil", ProviderSpec.model_validate(given), actor="admin:eve")
+            assert refused.value.field == field
+        near = {"kind": "openai-compatible", "base_url": "http://[64:ff9b::808:808]/v1", "credential": "value:k"}
+        store.catalog.providers.create("near", ProviderSpec.model_validate(near), actor="admin:eve")
+    finally:
+        store.engine.dispose()

@@ -18,6 +18,7 @@ from paig_gateway.catalog.references import check_name_unused, check_serves_no_m
 from paig_gateway.database.tables import PriceRow, ProviderRow, RouteRow
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.kinds import base_url as completed_url
+from paig_gateway.secrets.addresses import is_metadata_host
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
@@ -41,6 +42,9 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
         url = getattr(spec, name)
         if url is not None and (wrong := _url_problem(url, references)):
             yield name, wrong
+    proxy = spec.upstream_proxy or ""
+    if references is not None and is_metadata_host(urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname or ""):
+        yield "upstream_proxy", "must not be a link-local or metadata address"
     for name in SETTINGS:
         value = getattr(spec, name)
         if value is None:

@@ -387,7 +387,7 @@ class _Origin:
         try:
             if loop.time() >= self._addresses_until or not self._addresses:
                 self._addresses = await egress.resolve(host, port)
-                if via is None and leads_to_metadata(host, (str(address[0]) for _, address in self._addresses)):
+                if leads_to_metadata(host, (str(address[0]) for _, address in self._addresses)):
                     self._addresses = []
                     raise UpstreamUnreachable("the name leads to a metadata service", sent=False)
                 self._addresses_until = loop.time() + _ADDRESSES_SECONDS

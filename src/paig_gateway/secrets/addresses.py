@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+import unicodedata
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _METADATA_HOSTS = frozenset(
     {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
@@ -14,6 +15,8 @@ _METADATA_ADDRESSES = frozenset(
     map(ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
 )
 """Alibaba Cloud's, Azure's, Oracle Cloud's, and those of EC2 and Google over IPv6; most others are link-local."""
+_TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("::/96"))
+"""Networks whose last four bytes are an IPv4 address (RFC 6052, RFC 8215, RFC 4291)."""
 
 
 def is_metadata_address(address: IPv4Address | IPv6Address) -> bool:
@@ -21,9 +24,15 @@ def is_metadata_address(address: IPv4Address | IPv6Address) -> bool:
 
     Check it when connecting, too.
     """
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    address = mapped or address
-    return address.is_link_local or address in _METADATA_ADDRESSES
+    return any(one.is_link_local or one in _METADATA_ADDRESSES for one in (address, *_inside(address)))
+
+
+def _inside(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that an IPv6 address leads to: mapped, by 6to4, or by a translator."""
+    if isinstance(address, IPv6Address):
+        yield from (one for one in (address.ipv4_mapped, address.sixtofour) if one is not None)
+        if any(address in network for network in _TRANSLATED):
+            yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 def is_metadata_host(host: str) -> bool:
@@ -32,7 +41,8 @@ def is_metadata_host(host: str) -> bool:
     Args:
         host: A name, or an address in any spelling that connecting understands, such as `0xa9fea9fe`.
     """
-    host = host.lower().rstrip(".")
+    # As names are written before they are looked up; an ideographic full stop is a dot.
+    host = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().rstrip(".")
     if host in _METADATA_HOSTS:
         return True
     try:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 
 from paig_client.cli.importers.draft import Draft, Table
 from paig_client.cli.importers.litellm import limit_of
@@ -76,9 +76,11 @@ EVERY_MODEL = frozenset({"all-proxy-models", "all-team-models", "*"})
 OWNERS = {"team": TEAMS, "user": USERS}
 NOTHING = (None, "", "{}", "[]", "null", "f")
 """The values of columns that decide nothing."""
+NANO, MOST, MOST_A_MINUTE = Decimal("0.000000001"), Decimal(10**9), 2**62
+"""The smallest step and the largest amount of a limit, and the largest rate."""
 NAMES_IN_NOTE = 3
 """A note names at most this many keys, teams or users."""
-_COPY = re.compile(r'^COPY (?:\w+\.)?"(LiteLLM_\w+)" \((.*)\) FROM stdin;$')
+_COPY = re.compile(r'^COPY (?:(?:\w+|"[^"]+")\.)?"(LiteLLM_\w+)" \((.*)\) FROM stdin;$')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -122,7 +124,7 @@ def tables_of(lines: Iterable[str]) -> LitellmTables:
     table: str | None = None
     columns: list[str] = []
     for line in lines:
-        text = line.rstrip("\n")
+        text = line.rstrip("\r\n")
         if table is None:
             if begun := _COPY.match(text):
                 table = begun[1]
@@ -132,11 +134,16 @@ def tables_of(lines: Iterable[str]) -> LitellmTables:
         elif text == "\\.":
             table = None
         elif table in READ:
-            found.rows[table].append(dict(zip(columns, map(_field, text.split("\t")), strict=True)))
+            fields = text.split("\t")
+            if len(fields) != len(columns):
+                raise ValueError(f"a row of {table} has {len(fields)} columns, not {len(columns)}: the dump is damaged")
+            found.rows[table].append(dict(zip(columns, map(_field, fields), strict=True)))
         else:
             wanted, *_ = LEFT_OUT.get(table.removeprefix("LiteLLM_"), ("",))
             if wanted not in columns or text.split("\t")[columns.index(wanted)] != "\\N":
                 found.counts[table] = found.counts.get(table, 0) + 1
+    if table is not None:
+        raise ValueError(f"it ends in the middle of {table}: dump it again")
     if KEYS not in found.rows:
         raise ValueError(f'there is no table "{KEYS}" in it: make it with pg_dump in the plain format, with data')
     return found
@@ -184,6 +191,8 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
         if expires is not None:
             fields["expires_at"] = expires
         budget = budgets.get(row.get("budget_id"), {})
+        if row.get("budget_id") and not budget:
+            draft.note(f"{where}: there is no budget {row['budget_id']}.")
         if limits := _limits(
             draft, where, {**budget, **{name: text for name, text in row.items() if text is not None}}
         ):
@@ -253,12 +262,17 @@ def _owners(
 def _limits(draft: Draft, where: str, row: Row) -> Table:
     found: Table = {}
     for budget, duration in _budgets(row):
-        limit = limit_of(draft, where, budget, duration)
+        if budget > MOST:
+            draft.note(f"{where}: its budget of ${budget:f} is more than any limit here, and is left out.")
+            continue
+        limit = limit_of(draft, where, max(budget, Decimal(0)).quantize(NANO, ROUND_FLOOR).normalize(), duration)
         if limit is not None and (limit[0] not in found or limit[1] < Decimal(str(found[limit[0]]))):
             found[limit[0]] = limit[1]
     for ours, theirs in (("requests_per_minute", "rpm_limit"), ("tokens_per_minute", "tpm_limit")):
-        if (rate := _number(row.get(theirs))) is not None and rate > 0:
+        if (rate := _number(row.get(theirs))) is not None and 0 < rate <= MOST_A_MINUTE:
             found[ours] = int(rate)
+        elif rate is not None:
+            draft.note(f"{where}: its {theirs} of {rate:f} is left out{'; disable the key' if rate <= 0 else ''}.")
     return found
 
 
@@ -298,7 +312,7 @@ def _number(text: str | None) -> Decimal | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    if text is None:
+    if text is None or text == "infinity":
         return None
     found = datetime.fromisoformat(text)
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

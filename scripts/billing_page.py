@@ -15,6 +15,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from paig_gateway.formats.base import Format
 from paig_gateway.formats.registry import FORMATS
+from paig_gateway.pricing.derived_rates import CACHED_SHARES, LONG_CONTEXTS, VARIANTS
 from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES, listed_prices
 from paig_gateway.pricing.formula import UNITS as BOOK_UNITS
 from paig_gateway.pricing.modifiers import FACTORS
@@ -78,6 +79,19 @@ def audit() -> Iterator[list[str]]:
             yield [f"`{kind.name}`", formats, charge, priced, unsure, "ceiling" if kind.reports_usage else "estimate"]
 
 
+def rules() -> Iterator[list[str]]:
+    """One row for each rule by which a rate follows from others, or from what the answer says."""
+    for tier in LONG_CONTEXTS:
+        factors = f"input times {tier.input_factor}, output times {tier.output_factor}"
+        said = f"above {tier.above:,} input tokens: {factors}"
+        yield [f"`{tier.source}`", pattern(tier.models), said, tier.origin]
+    for share in CACHED_SHARES:
+        yield [f"`{share.source}`", pattern(share.models), f"cached tokens cost {share.share} of input", share.origin]
+    for row in VARIANTS:
+        rates = ", ".join(f"`{name}` {usd}" for name, usd in row.rates.items())
+        yield [f"`{row.source}`", pattern(row.models), f"`{row.name}` {row.value}: {rates}", row.origin]
+
+
 def tables() -> str:
     """All tables of the page."""
     parts = [
@@ -129,6 +143,9 @@ def tables() -> str:
                 for row in FACTORS
             ),
         ),
+        "## Rates by rule\n",
+        "For models whose price in the price book leaves them out.\n",
+        table("price source | models | rule | origin", rules()),
         "## Charges that providers state\n",
         table("provider | where", ([f"`{name}`", rule.where] for name, rule in CHARGES.items())),
         "## Models and rates that the price book lacks\n",

@@ -150,7 +150,9 @@ _GROSS = re.compile(r"(?:^|[./])openai\.")
 
 
 def normalise(body: Json, model: str, headers: Mapping[str, str]) -> Json:
-    """Have `inputTokens` leave the cached tokens out, as the documentation says, for every model."""
+    """Have `inputTokens` leave the cached tokens out, as the documentation says, and name the model of a router."""
+    if isinstance(routed := dig(body, "trace", "promptRouter", "invokedModelId"), str):
+        body = {**body, "model": routed}
     usage = mapping(body.get("usage"))
     fresh = whole(usage.get("inputTokens")) or 0
     cached = sum(whole(usage.get(f"cache{kind}InputTokens")) or 0 for kind in ("Read", "Write"))

@@ -73,13 +73,32 @@ def _judge_json(fmt: Format, text: bytes, undecided: Judgement, *, complete: boo
 
 def _has_answer(fmt: Format, top: reading.Members) -> bool:
     """Whether a body has one of its format's members, and more in it than an error."""
-    found = [top[name] for name in fmt.answer if reading.present(top.get(name))]
+    found = [top[name] for name in fmt.answer if reading.present(top.get(name)) and _may_answer(name, top[name])]
     failed = reading.present(top.get("error"))
+    if failed and "choices" in top and "usage" not in top and not _says_anything(top["choices"]):
+        return False
     if not found or (failed and reading.string(top.get("status")) == "failed"):
         return False
     if any(bytes(raw).strip() not in (b"[]", b"{}", b'""') for raw in found):
         return True
     return not failed and ("choices" not in top or any(reading.present(top.get(name)) for name in _SHOWS_ANSWER))
+
+
+def _may_answer(name: str, raw: reading.Raw) -> bool:
+    """Whether a member may be the answer: a message that is a text alone says what went wrong."""
+    return name != "message" or bytes(raw).lstrip()[:1] == b"{"
+
+
+def _says_anything(choices: reading.Raw) -> bool:
+    """Whether a choice has text or a call of a tool."""
+    for choice in reading.objects(choices):
+        message = reading.members(choice.get("message"))
+        texts = [choice.get("text"), *(raw for name, raw in message.items() if name != "role")]
+        if any(map(reading.string, texts)):
+            return True
+        if reading.array(message.get("tool_calls")) or reading.array(message.get("content")):
+            return True
+    return False
 
 
 _SHOWS_ANSWER = ("usage", "request_id")

@@ -315,10 +315,12 @@ def generated(event: StreamEvent) -> Generated:
 
 
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
-    """The service tier that the answer names."""
+    """The service tier that the answer names, and how much Perplexity searched."""
     tier = body.get("service_tier") or dig(body, "usage", "service_tier")
     found = {"service_tier": tier.lower()} if isinstance(tier, str) and tier.lower() not in ("", "auto") else {}
     traffic = dig(body, "usage", "extra_properties", "google", "traffic_type")
+    if isinstance(size := dig(body, "usage", "search_context_size"), str):
+        found["search_context_size"] = size.lower()
     return found | folding.traffic_type(traffic)
 
 

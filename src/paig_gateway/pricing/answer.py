@@ -115,7 +115,8 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
     """
     if fmt.normalise is not None:
         body = fmt.normalise(body, prices.model, headers)
-    found = [(part, one) for part in parts(fmt.name, body) if (one := _extract(fmt, part, prices)) is not None]
+    billed = parts(fmt.name, body)
+    found = [(part, one) for part in billed if (one := _extract(fmt, part, prices)) is not None]
     model = _model_of(body) or (found[0][1].model if found else None)
     counted = units.count(
         fmt.name, prices.source, prices.aliases.get(prices.model) or model or prices.model, body, call
@@ -127,6 +128,8 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
     if prices.source == ROUTED:
         doubts.append("assumed: the dearest provider that may have answered")
     doubts += [part.doubt for part, _ in found if part.doubt]
+    if len(billed) > max(1, len(found)):
+        doubts.append("unknown: the usage of another model")
     doubts += [f"estimated: {name}" for name in counted.incomplete]
     doubts += [f"unknown: {name}" for name in unexplained(fmt.name, body)]
     total: Usage = {}

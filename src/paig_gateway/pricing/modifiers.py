@@ -18,8 +18,10 @@ from math import prod
 
 from genai_prices.types import ModelInfo
 
+from paig_gateway.pricing.derived_rates import variants_of
+
 Modifiers = Mapping[str, str]
-"""`service_tier`, `processing`, `speed`, `inference_geo`, `region`, `latency`: lower-case values."""
+"""`service_tier`, `processing`, `speed` and the other keys of `STANDARD`, with lower-case values."""
 
 IN_BATCH: Modifiers = {"processing": "batch"}
 """The modifier of every line of a batch."""
@@ -31,6 +33,7 @@ STANDARD: Mapping[str, frozenset[str]] = {
     "inference_geo": frozenset({"", "global", "not_available"}),
     "region": frozenset({"", "global"}),
     "latency": frozenset({"", "standard"}),
+    "search_context_size": frozenset({""}),
 }
 """Values that leave the price as it is."""
 
@@ -102,6 +105,8 @@ FACTORS: tuple[Factor, ...] = (
     _factor("inference_geo", ".*", "anthropic", "1", "[3] 2026-11", models=rf"^(?!.*(?:{_LATER_CLAUDE}))"),
     _factor("region", ".+", "google", "1.1", "[L] 2026-11", models=f"{_REGIONAL_CLAUDE}|{_REGIONAL_GEMINI}"),
     _factor("region", ".+", "google", "1", "[L] 2026-11", models=rf"^(?!.*(?:{_REGIONAL_CLAUDE}|{_REGIONAL_GEMINI}))"),
+    # Models whose searches are billed one by one, or not at all.
+    _factor("search_context_size", "low|medium|high", "perplexity", "1", "[L] 2026-11"),
     _factor("region", "eu|us", "openai", "1.1", "[L] 2026-11", models=_REGIONAL_GPT),
     _factor("region", "eu|us", "openai", "1", "[L] 2026-11", models=rf"^(?!.*(?:{_REGIONAL_GPT}))"),
 )
@@ -142,7 +147,7 @@ def apply(modifiers: Modifiers, model: ModelInfo, source: str, at: datetime) -> 
     changed = unusual(modifiers) if modifiers else {}
     if not changed:
         return NOTHING
-    known = variants(model, at)
+    known = variants(model, at) | variants_of(source, model.id).keys()
     context: dict[str, str] = {}
     factors: list[Factor] = []
     doubts: list[str] = []

@@ -19,6 +19,12 @@ _VERSION = re.compile(r"@[a-z0-9-]+$")
 ROUTERS = re.compile(r"openrouter/(?:auto|free|fusion|pareto|bodybuilder).*|switchpoint/router|@preset/.+|~.+/.+")
 """OpenRouter's names for models that it chooses itself."""
 
+_AZURE_NAMES = {"whisper": "whisper-1", "tts": "tts-1", "tts-hd": "tts-1-hd"}
+"""Azure's own names of OpenAI's models."""
+
+_PROMPT_ROUTER = re.compile(r"^arn:[^/]*:(?:default-)?prompt-router/")
+"""Bedrock's routers between models: the trace of an answer names the one that answered."""
+
 _COMPOUND = re.compile(r"(?:groq/)?compound(?:-(?:mini|beta|beta-mini))?")
 
 
@@ -45,7 +51,7 @@ def spellings(source: str, model: str) -> Iterator[str]:
     elif source == "mistral":
         name = name.removesuffix("-latest")
     elif source == "azure":
-        name = name.replace("gpt-35-", "gpt-3.5-")
+        name = _AZURE_NAMES.get(name, name.replace("gpt-35-", "gpt-3.5-"))
     if name != model:
         yield name
 
@@ -69,13 +75,15 @@ def answer_names(source: str, model: str, fmt: str) -> bool:
     """Whether only the answer names the model that is billed, so that it may pass although its own name has no price.
 
     These are Azure's deployments, which may have any name, Vertex AI's endpoints of tuned models, which are numbers,
-    OpenRouter's routers, Groq's compound systems, and stored prompts, agents and conversations, which hold the model's
-    name.
+    OpenRouter's and Bedrock's routers, Groq's compound systems, and stored prompts, agents and conversations, which
+    hold the model's name.
     """
     if source == "azure":
         return fmt in ("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic")
     if source == "openrouter":
         return ROUTERS.fullmatch(model) is not None
+    if source == "aws":
+        return fmt == "bedrock-converse" and _PROMPT_ROUTER.match(model) is not None
     if source == "google":
         return fmt == "gemini" and model.isdecimal()
     if source == "moonshotai":

@@ -37,7 +37,9 @@ def parts(fmt: str, body: Json) -> list[Part]:
         return _iterations(body)
     if fmt == "openai-chat" and (models := each(dig(body, "usage_breakdown", "models"))):
         return [Part({"model": dig(one, "model"), "usage": mapping(dig(one, "usage"))}) for one in models]
-    if fmt.startswith("openai-responses") and whole(dig(body, "tool_usage", "image_gen", "total_tokens")):
+    if fmt.startswith("openai-responses") and any(
+        whole(dig(body, "tool_usage", "image_gen", f"{name}_tokens")) for name in ("input", "output", "total")
+    ):
         return [Part(body), _images(body)]
     if fmt == "openai-realtime" and (transcriptions := each(body.get("transcriptions"))):
         return [*([Part(body)] if "usage" in body else []), *map(_transcription, transcriptions)]
@@ -98,11 +100,15 @@ def _shaped(counts: Mapping[str, int]) -> dict[str, object]:
     return {**found, "cache_creation": times} if any(times.values()) else found
 
 
+_NO_IMAGES = {"input_tokens": 0, "output_tokens": 0, "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
+"""What the usage of an image tool may leave out."""
+
+
 def _images(body: Json) -> Part:
     """The tokens of the image tool; its model is named among the answer's tools, if at all."""
     tools = (tool for tool in each(body.get("tools")) if dig(tool, "type") == "image_generation")
     named = next((model for tool in tools if (model := dig(tool, "model"))), None)
-    usage = mapping(dig(body, "tool_usage", "image_gen"))
+    usage = {**_NO_IMAGES, **mapping(dig(body, "tool_usage", "image_gen"))}
     cached = whole(usage.get("cached_tokens"))
     doubt = None if named and cached in (None, 0) else "estimated: image_generation"
     return Part({"model": named or "gpt-image-1", "usage": usage}, own=False, flavor="images", doubt=doubt)

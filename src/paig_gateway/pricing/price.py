@@ -22,6 +22,7 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, TieredPrices
 
 from paig_gateway.domain.money import nanodollars
+from paig_gateway.pricing.derived_rates import complete, rules_of, variants_of
 from paig_gateway.pricing.extra_models import extra_model, extra_rates, listed_model, replaced_rates
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, ReportedCounts, compile_formula, rate, shape
 from paig_gateway.pricing.modifiers import IN_BATCH, Applied, Modifiers, apply, unusual
@@ -73,6 +74,7 @@ def _long_cache_writes(number: int, usage: Usage, prices: ModelPrice) -> Decimal
 
 
 _SPEAKS_ONLY = re.compile(r"-tts(?:-|$)")
+_DRAWS_ONLY = re.compile(r"gpt-image-(?!1\.5)")
 _ALWAYS_PRICED = frozenset({"input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"})
 
 
@@ -170,7 +172,8 @@ class Price:
         prices = self._model.get_prices(at, context or None)
         added = extra_rates(self.provider_id, self.model_id)
         replaced = replaced_rates(self.host or self.provider_id, self.model_id)
-        if not added and not replaced:
+        derives = any(rules_of(self.provider_id, self.model_id)) or variants_of(self.provider_id, self.model_id)
+        if not added and not replaced and not derives:
             return prices
         prices = copy(prices)
         for name, usd in added.items():
@@ -178,6 +181,8 @@ class Price:
         for name, usd in replaced.items():
             if prices.__dict__.get(name) is not None:
                 prices.__dict__[name] = usd
+        if derives:
+            complete(prices, self.provider_id, self.model_id, context or {})
         return prices
 
     def draws(self, at: datetime) -> bool:
@@ -211,6 +216,8 @@ class Price:
         modality = dimensions.get("modality", "text")
         if modality == "audio" and (prices.audio_hours is not None or _SPEAKS_ONLY.search(self.model_id)):
             return True  # the same sound is billed by its length, or all output is sound
+        if modality == "image" and dimensions["direction"] == "output" and _DRAWS_ONLY.search(self.model_id):
+            return True  # all output is images
         if modality == "text" or (dimensions["direction"] == "input" and not self._dear_input(modality)):
             return True
         return any(

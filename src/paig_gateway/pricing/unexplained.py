@@ -68,7 +68,19 @@ def unexplained(fmt: str, body: Json) -> list[str]:
         if place[0] in body:
             _note_numbers(dig(body, *place), ".".join(place), names)
     found = [name for name in names if not _is_explained(name)]
-    return list(dict.fromkeys([*found, *_unknown_tools(body)]))
+    return list(dict.fromkeys([*found, *_unknown_modalities(body), *_unknown_tools(body)]))
+
+
+_MODALITIES = frozenset({"TEXT", "IMAGE", "AUDIO", "VIDEO", "DOCUMENT", "MODALITY_UNSPECIFIED"})
+
+
+def _unknown_modalities(body: Json) -> Iterator[str]:
+    """Kinds of tokens of Gemini's that have no rate of their own here."""
+    for name, details in mapping(body.get("usageMetadata")).items():
+        for detail in each(details):
+            kind = dig(detail, "modality")
+            if isinstance(kind, str) and kind.upper() not in _MODALITIES and dig(detail, "tokenCount"):
+                yield f"usageMetadata.{name} {kind}"
 
 
 _LONGEST_KEPT = 256

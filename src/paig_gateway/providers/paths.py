@@ -199,7 +199,9 @@ def _azure(base: str, path: str, settings: Mapping[str, str]) -> str:
 
 
 azure = PathRule(
-    _azure, re.compile(r"(?:/openai|/anthropic|/v1)*(?:/models)?|/providers/mistral/azure"), deployments=True
+    _azure,
+    re.compile(r"(?:/openai|/anthropic|/v1)*(?:/models)?|/providers/(?:cohere|mistral/azure)"),
+    deployments=True,
 )
 """Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`; the Messages API under `/anthropic`.
 

@@ -43,6 +43,8 @@ REFUSALS = [
     b"[]",
     b"null",
     b'{"error":{"message":"a \\ud83d","code":NaN}}',
+    b'{"id":"x","message":"internal server error"}',
+    b'{"choices":[{"finish_reason":"error","message":{"role":"assistant","content":""}}],"error":{"code":502}}',
 ]
 
 

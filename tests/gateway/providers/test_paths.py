@@ -106,6 +106,8 @@ CASES = [
     ),
     ("deepseek", None, {}, "/v1/chat/completions", "https://api.deepseek.com/chat/completions"),
     ("azure", "https://x", {}, "/v1/messages", "https://x/anthropic/v1/messages"),
+    ("azure", "https://x/openai/v1", {}, "/providers/cohere/v2/rerank", "https://x/providers/cohere/v2/rerank"),
+    ("azure", "https://x", {}, "/providers/mistral/azure/ocr", "https://x/providers/mistral/azure/ocr"),
     ("azure", "https://x/openai/v1", {}, "/anthropic/v1/messages", "https://x/anthropic/v1/messages"),
     ("azure", "https://x/anthropic", {}, "/messages/count_tokens", "https://x/anthropic/v1/messages/count_tokens"),
     ("azure", "https://x", {}, "/threads/abc/messages", "https://x/openai/v1/threads/abc/messages"),

@@ -365,7 +365,11 @@ def first_byte(bench: Bench) -> None:
         bench.say(f"| {name} | {middle[name]:.2f} | {min(rounds):.2f} … {max(rounds):.2f} |")
     beyond = middle["paig"] - middle["direct"] - middle["one durable reservation"]
     bench.say("")
-    bench.judge(f"added beyond one durable reservation: {beyond:.2f} ms (at most 0.25)", beyond <= 0.25)
+    if beyond < 0:  # the gateway makes one such reservation itself, so other programs were writing to the disk
+        bench.say("- not judged: a reservation alone took longer than all of the gateway's work: the disk was busy")
+        bench.missing.append("first byte of a stream beside a reservation: other programs kept the disk busy")
+    else:
+        bench.judge(f"added beyond one durable reservation: {beyond:.2f} ms (at most 0.25)", beyond <= 0.25)
 
 
 def strangers(bench: Bench) -> None:

@@ -49,10 +49,7 @@ class CachedShare:
     origin: str
 
 
-CACHED_SHARES = (
-    CachedShare("mistral", re.compile(""), Decimal("0.1"), "[L] 2026-11"),
-    CachedShare("google", re.compile(r"gemini-[23].*-image|nano-banana"), Decimal("0.1"), "[L] 2026-11"),
-)
+CACHED_SHARES = (CachedShare("google", re.compile(r"gemini-[23].*-image|nano-banana"), Decimal("0.1"), "[L] 2026-11"),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ BOOK = PriceBook()
     [
         ("aws", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", {"input_tokens": 200_000}, {}, "0.6"),
         ("aws", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", {"input_tokens": 210_000}, {}, "1.26"),
-        ("mistral", "codestral-latest", {"input_tokens": 1_000_000, "cache_read_tokens": 1_000_000}, {}, "0.03"),
         ("google", "gemini-2.5-flash-image", {"input_tokens": 1_000_000, "cache_read_tokens": 1_000_000}, {}, "0.03"),
         ("perplexity", "sonar", {"input_tokens": 0}, {}, "0.012"),
         ("perplexity", "sonar", {"input_tokens": 0}, {"search_context_size": "low"}, "0.005"),

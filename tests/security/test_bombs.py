@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from paig_gateway.config import ServerSpec
 from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.http import Headers
 from paig_gateway.formats.registry import FORMATS
 from paig_gateway.proxy.request import read_call, stated
 from paig_gateway.proxy.sockets.peer import MOST_FRAGMENTS
@@ -64,19 +66,21 @@ async def test_a_bomb_closes_the_session(environment: None, tmp_path: Path, name
 FORM = [(b"content-type", b"multipart/form-data; boundary=x")]
 JSON = [(b"content-type", b"application/json")]
 FIELD = b'--x\r\nContent-Disposition: form-data; name="a%d"\r\n\r\n1\r\n'
-TOO_MUCH = {
-    "members": (JSON, b'{"model":"gpt-5",' + b",".join(b'"k%d":0' % number for number in range(500_000)) + b"}"),
-    "objects": (JSON, b'{"model":"gpt-5","messages":[' + b",".join([b"{}"] * 5_000_000) + b"]}"),
-    "strings": (JSON, b'{"model":"gpt-5","messages":[' + b",".join([b'""'] * 2_600_000) + b"]}"),
-    "lists": (JSON, b"[" * 6_000_000),
-    "parts": (FORM, b"".join(FIELD % number for number in range(100_000)) + b"--x--\r\n"),
+TOO_MUCH: dict[str, tuple[Headers, Callable[[], bytes]]] = {
+    "members": (JSON, lambda: b'{"model":"gpt-5",' + b",".join(b'"k%d":0' % one for one in range(500_000)) + b"}"),
+    "objects": (JSON, lambda: b'{"model":"gpt-5","messages":[' + b"{}," * 5_000_000 + b"{}]}"),
+    "strings": (JSON, lambda: b'{"model":"gpt-5","messages":[' + b'"",' * 2_600_000 + b'""]}'),
+    "lists": (JSON, lambda: b"[" * 6_000_000),
+    "parts": (FORM, lambda: b"".join(FIELD % one for one in range(100_000)) + b"--x--\r\n"),
 }
+"""Bodies are made when they are needed: they take memory that other tests measure."""
 
 
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_a_body_that_takes_long_to_read_is_refused(name: str) -> None:
     """Long before it is read: nothing else would be served meanwhile."""
-    headers, body = TOO_MUCH[name]
+    headers, make = TOO_MUCH[name]
+    body = make()
     chat = next(fmt for fmt in FORMATS if fmt.name == "openai-chat")
     began = time.process_time()
     with pytest.raises(GatewayError, match="more than") as refused:

@@ -55,7 +55,7 @@ class PathRule:
         ):
             return False
         named = _VERTEX_PROJECT.match(path)
-        return named is None or settings.get("project", named[1]) == named[1]
+        return named is None or named[1] == ANY_PROJECT or settings.get("project", named[1]) == named[1]
 
 
 def _joined(*prefixes: str) -> str:
@@ -245,6 +245,9 @@ bedrock = PathRule(_bedrock, re.compile(r"(?:/openai)?(?:/v1)?"))
 _VERTEX = re.compile(r"(?:/(v1beta1|v1beta|v1alpha|v1)(?=/))+")
 _VERTEX_LOCATION = re.compile(r"/projects/[^/]+/locations/([a-z0-9-]+)[/:]")
 _VERTEX_PROJECT = re.compile(r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*/projects/([^/]+)")
+ANY_PROJECT = "paig"
+"""What `paig run` names to clients that insist on a project: the provider's own. Ids at Google are longer."""
+_ANY_PLACE = re.compile(rf"^/projects/{ANY_PROJECT}/locations/[a-z0-9-]+(?=/)")
 
 
 def _vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
@@ -252,6 +255,7 @@ def _vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
     version, rest = (match.group(1), path[match.end() :]) if match else ("v1beta1", path)
     if version in ("v1beta", "v1alpha"):
         version = "v1beta1"
+    rest = _ANY_PLACE.sub("", rest)
     if rest.startswith("/models/"):
         rest = "/publishers/google" + rest
     elif (compatible_api := _OPENAI_ALONE.fullmatch(path)) is not None:

@@ -83,6 +83,14 @@ CASES = [
     (
         "google-vertex",
         None,
+        {"project": "p", "location": "europe-west4"},
+        "/projects/paig/locations/global/publishers/anthropic/models/m:streamRawPredict",
+        "https://europe-west4-aiplatform.googleapis.com/v1beta1/projects/p/locations/europe-west4"
+        "/publishers/anthropic/models/m:streamRawPredict",
+    ),
+    (
+        "google-vertex",
+        None,
         {"project": "p"},
         "/v1/projects/q/locations/us-east1/publishers/google/models/m:x",
         "https://us-east1-aiplatform.googleapis.com/v1/projects/q/locations/us-east1/publishers/google/models/m:x",
@@ -202,6 +210,7 @@ def test_every_usual_spelling_reaches_the_upstreams_own(
         ("google", None, {}, "/v1beta1/endpoints/e/models/m:generateContent", "/models", False),
         ("google-vertex", None, {"project": "p"}, "/v1/projects/p/locations/l-1/models/m:x", "/models", True),
         ("google-vertex", None, {"project": "p"}, "/v1/projects/q/locations/l-1/models/m:x", "/models", False),
+        ("google-vertex", None, {"project": "p"}, "/projects/paig/locations/l-1/models/m:x", "/models", True),
         ("google-vertex", None, {}, "/v1/projects/q/locations/l-1/models/m:x", "/models", True),
         ("google-vertex", None, {"project": "p"}, "/v1/projects/q/locations/l:retrieveContexts", "/projects", False),
         ("google-vertex", None, {"project": "p"}, "/v1/projects/p/locations/l:retrieveContexts", "/projects", True),

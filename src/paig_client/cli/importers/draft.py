@@ -24,6 +24,8 @@ class Draft:
         projects: The projects of keys.
         users: The users of keys.
         keys: What clients hold; by the hash of the value, never the value.
+        models: The names of models where the draft comes from; some are patterns.
+        groups: The models of each access group there.
         notes: What was left out or changed, one sentence each.
     """
 
@@ -35,6 +37,8 @@ class Draft:
     projects: dict[str, Table] = field(default_factory=dict)
     users: dict[str, Table] = field(default_factory=dict)
     keys: dict[str, Table] = field(default_factory=dict)
+    models: set[str] = field(default_factory=set)
+    groups: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:

@@ -45,6 +45,8 @@ WINDOWS: Mapping[str, int] = {"daily": DAY, "weekly": 7 * DAY, "monthly": 30 * D
 """Our windows, the shortest first, and their seconds."""
 UNITS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY, "mo": 30 * DAY, "y": 365 * DAY}
 """The seconds of LiteLLM's units of a `budget_duration`."""
+NANO, MOST = Decimal("0.000000001"), Decimal(10**9)
+"""The smallest step and the largest amount of a limit."""
 
 UNDERSTOOD = frozenset(
     {"model", "api_base", "base_url", "api_key", "custom_llm_provider", "weight", "order", *PRICES}
@@ -112,6 +114,10 @@ def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
     if not name or not spoken:
         draft.note(f"{where} has no model_name, or no model in its litellm_params.")
         return None
+    info = _object(found.get("model_info"))
+    draft.models.add(name)
+    for group in _list(info.get("access_groups")):
+        draft.groups.setdefault(str(group), []).append(name)
     address = _text(parameters.get("api_base")) or _text(parameters.get("base_url"))
     service, model = _service(spoken, _text(parameters.get("custom_llm_provider")), address)
     kind = KINDS.get(service)
@@ -124,7 +130,8 @@ def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
         why = "is not a provider that is known here" if kind is None else "needs an api_base"
         draft.note(f"{where} ({name}): {service} {why}; {spoken} is left out.")
         return None
-    _leave(draft, found, where, {"model_name", "litellm_params"})
+    _leave(draft, found, where, {"model_name", "litellm_params", "model_info"})
+    _leave(draft, info, f"{where}.model_info", {"access_groups"})
     _leave(draft, parameters, f"{where}.litellm_params", UNDERSTOOD)
     provider = _provider(draft, where, kind, address, parameters)
     _price(draft, model, provider, parameters)
@@ -273,11 +280,17 @@ def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list
 
 
 def limit_of(draft: Draft, where: str, budget: Decimal, duration: str | None) -> tuple[str, Decimal] | None:
-    """Our window and amount for a budget of LiteLLM's; None if its duration is not understood.
+    """Our window and amount for a budget of LiteLLM's; None if a limit cannot say it.
 
     A duration that no window has becomes the next longer window, or else a month, at the same rate: a key without any
     cap would be worse. That is noted.
     """
+    budget = max(budget, Decimal(0))
+    too_much = f"{where}: its budget of ${budget:.6g} is more than any limit here, and is left out."
+    if budget > MOST:
+        draft.note(too_much)
+        return None
+    budget = budget.quantize(NANO, ROUND_FLOOR).normalize()
     if not duration:
         return "total", budget
     if duration in WINDOWS:
@@ -296,6 +309,9 @@ def limit_of(draft: Draft, where: str, budget: Decimal, duration: str | None) ->
     if seconds == WINDOWS[window]:
         return window, budget
     amount = (budget * WINDOWS[window] / seconds).quantize(Decimal("0.000001"), ROUND_FLOOR).normalize()
+    if amount > MOST:
+        draft.note(too_much)
+        return None
     stricter = f"; {window} = {budget:f} would be stricter" if seconds < WINDOWS[window] else ""
     draft.note(
         f"{where}: its budget of ${budget:f} for {duration} is {window} = {amount:f} here, the same rate: no window is"
@@ -306,7 +322,9 @@ def limit_of(draft: Draft, where: str, budget: Decimal, duration: str | None) ->
 
 def _budget(draft: Draft, settings: Object) -> None:
     budget, duration = _number(settings.get("max_budget")), _text(settings.get("budget_duration"))
-    if budget is not None and (limit := limit_of(draft, "litellm_settings.max_budget", budget, duration)) is not None:
+    if budget is None or budget <= 0:  # for the whole proxy, unlike for a key, 0 stands for no budget
+        return
+    if (limit := limit_of(draft, "litellm_settings.max_budget", budget, duration)) is not None:
         draft.organisation = {"limits": {limit[0]: limit[1]}}
 
 

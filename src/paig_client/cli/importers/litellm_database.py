@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
 
 from paig_client.cli.importers.draft import Draft, Table
 from paig_client.cli.importers.litellm import limit_of
@@ -72,12 +73,14 @@ SILENT = re.compile(
 """Tables of records, and of the console."""
 EVERY_MODEL = frozenset({"all-proxy-models", "all-team-models", "*"})
 """LiteLLM's names for no restriction."""
+NO_MODEL = "no-default-models"
+"""LiteLLM's name for no model at all."""
 
 OWNERS = {"team": TEAMS, "user": USERS}
 NOTHING = (None, "", "{}", "[]", "null", "f")
 """The values of columns that decide nothing."""
-NANO, MOST, MOST_A_MINUTE = Decimal("0.000000001"), Decimal(10**9), 2**62
-"""The smallest step and the largest amount of a limit, and the largest rate."""
+MOST_A_MINUTE = 2**62
+"""The largest rate of a limit."""
 NAMES_IN_NOTE = 3
 """A note names at most this many keys, teams or users."""
 _COPY = re.compile(r'^COPY (?:(?:\w+|"[^"]+")\.)?"(LiteLLM_\w+)" \((.*)\) FROM stdin;$')
@@ -186,7 +189,7 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
             elif id and id != "default_user_id":
                 draft.note(f"{where}: there is no {theirs.removesuffix('_id')} {id}.")
         owner = team or rows["user"].get(row.get("user_id"), {})
-        if models := _models(row) or _models(owner):
+        if models := _models_of_key(draft, where, row, owner):
             fields["models"] = models
         if expires is not None:
             fields["expires_at"] = expires
@@ -207,9 +210,33 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
     return spent
 
 
-def _models(row: Row) -> list[str]:
-    """The models that a key, team or user may use; none of them for every model."""
-    return [model for model in _array(row.get("models")) if model not in EVERY_MODEL]
+def _models_of_key(draft: Draft, where: str, row: Row, owner: Row) -> list[str]:
+    """The models that both a key and its team, or else its user, allow; none of them for every model."""
+    own, owners = _models(draft, row), _models(draft, owner)
+    found = own or owners
+    if own and owners:
+        narrower = [model for model in owners if _is_among(own, model)]
+        found = list(dict.fromkeys([*(model for model in own if _is_among(owners, model)), *narrower])) or [NO_MODEL]
+        if refused := [model for model in own if not _is_among(owners, model)]:
+            draft.note(f"{where}: {', '.join(refused)} left out: its team or user may not use all of that there.")
+    for model in found:
+        if not (model == NO_MODEL or "*" in model or _is_among(draft.models, model)):
+            draft.note(
+                f"models of keys: {model} is not in model_list; if it is an access group, write its models instead."
+            )
+    return found
+
+
+def _models(draft: Draft, row: Row) -> list[str]:
+    """The models of a key, team or user, those of access groups by their names; none of them for every model."""
+    listed = _array(row.get("models"))
+    if not EVERY_MODEL.isdisjoint(listed):
+        return []
+    return list(dict.fromkeys(model for name in listed for model in draft.groups.get(name, [name])))
+
+
+def _is_among(patterns: Iterable[str], model: str) -> bool:
+    return any(fnmatchcase(model, pattern) for pattern in patterns)
 
 
 def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
@@ -262,10 +289,7 @@ def _owners(
 def _limits(draft: Draft, where: str, row: Row) -> Table:
     found: Table = {}
     for budget, duration in _budgets(row):
-        if budget > MOST:
-            draft.note(f"{where}: its budget of ${budget:f} is more than any limit here, and is left out.")
-            continue
-        limit = limit_of(draft, where, max(budget, Decimal(0)).quantize(NANO, ROUND_FLOOR).normalize(), duration)
+        limit = limit_of(draft, where, budget, duration)
         if limit is not None and (limit[0] not in found or limit[1] < Decimal(str(found[limit[0]]))):
             found[limit[0]] = limit[1]
     for ours, theirs in (("requests_per_minute", "rpm_limit"), ("tokens_per_minute", "tpm_limit")):

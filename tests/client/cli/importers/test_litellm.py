@@ -162,6 +162,17 @@ def test_a_budget_of_no_length_is_left_out(duration: str) -> None:
     assert "is left out: set a daily" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("budget", "duration", "notes"),
+    [(0, None, 0), (-1, "30d", 0), ("1e999999", None, 1), (1e9, "1s", 1), (".inf", None, 0)],
+)
+def test_a_budget_that_no_limit_can_say_caps_nothing(budget: object, duration: str | None, notes: int) -> None:
+    """LiteLLM enforces one for all only above 0; one that is too large is noted, and the file stays valid."""
+    config, said = made(litellm_settings={"max_budget": budget, "budget_duration": duration})
+    assert (config.organisation, len(said)) == (None, notes)
+    assert all("more than any limit here" in note and len(note) < 200 for note in said)
+
+
 def test_prices_are_for_a_million() -> None:
     """Also those that YAML takes for text."""
     config, notes = made(entry("m", "openai/m", input_cost_per_token="2e-6", output_cost_per_token=0.00001))
@@ -183,7 +194,7 @@ def test_whatever_is_not_understood_is_listed() -> None:
         mcp_servers={},
     )
     assert notes == [
-        "model_list[0].model_info",
+        "model_list[0].model_info.id",
         "model_list[0].litellm_params.rpm",
         "model_list[0].litellm_params.num_retries",
         "model_list[1] (odd): sagemaker is not a provider that is known here; sagemaker/x is left out.",

@@ -11,6 +11,7 @@ import pytest
 from paig_client.api.specs import KeySpec
 from paig_client.cli.importers import to_toml
 from paig_client.cli.importers.draft import Draft
+from paig_client.cli.importers.litellm import from_litellm
 from paig_client.cli.importers.litellm_database import add_owners_and_keys, tables_of
 from paig_gateway.config import parse
 
@@ -67,3 +68,36 @@ def test_a_damaged_dump_is_refused() -> None:
         tables_of(lines()[:-1])
     with pytest.raises(ValueError, match="has 1 columns, not 3"):
         tables_of([*lines()[:2], "abc\n"])
+
+
+MODELS = [
+    {"model_name": name, "litellm_params": {"model": f"openai/{name}"}, "model_info": {"access_groups": groups}}
+    for name, groups in (("gpt-5", ["beta"]), ("gpt-5-mini", ["beta", "small"]), ("openai/*", []))
+]
+TEAM = 'COPY "LiteLLM_TeamTable" (team_id, team_alias, models) FROM stdin;'
+
+
+@pytest.mark.parametrize(
+    ("own", "teams", "models", "notes"),
+    [
+        ("{beta}", "{}", ["gpt-5", "gpt-5-mini"], []),
+        ("{gpt-5,beta}", "{}", ["gpt-5", "gpt-5-mini"], []),
+        ("{}", "{small}", ["gpt-5-mini"], []),
+        ("{gpt-5,gpt-5-mini}", "{small}", ["gpt-5-mini"], ["key a: gpt-5 left out"]),
+        ("{openai/*}", "{openai/o3}", ["openai/o3"], ["key a: openai/* left out"]),
+        ("{gpt-5}", "{small}", ["no-default-models"], ["key a: gpt-5 left out"]),
+        ("{all-team-models,gpt-5}", "{small}", ["gpt-5-mini"], []),
+        ("{gpt-5}", "{all-proxy-models}", ["gpt-5"], []),
+        ("{unknown,openai/o3}", "{}", ["unknown", "openai/o3"], ["models of keys: unknown is not in model_list"]),
+    ],
+)
+def test_models_are_those_that_key_and_team_allow(own: str, teams: str, models: list[str], notes: list[str]) -> None:
+    """Access groups become their models; a name that says nothing here is noted."""
+    draft = from_litellm({"model_list": MODELS})
+    before = len(draft.notes)
+    dump = [*lines(models=own, team_id="t"), TEAM, f"t\tteam\t{teams}", "\\."]
+    add_owners_and_keys(draft, tables_of(dump), NOW)
+    assert parse(to_toml(draft, "A test.")).keys["a"].models == models
+    said = draft.notes[before:]
+    assert len(said) == len(notes)
+    assert all(note.startswith(start) for note, start in zip(said, notes, strict=True))

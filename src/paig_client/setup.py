@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
@@ -27,6 +28,16 @@ PRIVATE = 0o600
 """The permissions of a file that holds the key: its owner alone can read it."""
 
 
+_SECRET = re.compile(
+    r"""((?<!env)(?<!env_)(?:key|token|secret|password|authorization)["']?\s*[:=]\s*)"""
+    r"""("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,"'{}\[\]]+)""",
+    re.IGNORECASE,
+)
+"""A line's name of a secret, and the secret."""
+HIDDEN = "paig_…"
+"""What is shown in place of the key."""
+
+
 class SetupError(Exception):
     """A client's settings cannot be changed, or not be put back; the message says why."""
 
@@ -39,19 +50,24 @@ class Setup:
         title: The client's name.
         files: How each is edited, by path below the person's own folder.
         moved: A variable that names another folder, and the folder that it stands for.
+        jsonc: Whether it also reads the file by the name `.jsonc`, which wins over `.json`.
     """
 
     title: str
     files: Mapping[str, Edit]
     moved: tuple[str, str] = ("", "")
+    jsonc: bool = False
 
     def path(self, name: str) -> Path:
-        """Where a file is: in the folder that the variable names; with comments allowed (`.jsonc`) if it is there."""
+        """Where a file is, in the folder that the variable names: of two that are read, the one that wins.
+
+        The key in one and an address in the other would take the key to that address.
+        """
         variable, folder = self.moved
         elsewhere = os.environ.get(variable)
         path = Path(elsewhere) / Path(name).relative_to(folder) if elsewhere else Path.home() / name
         commented = path.with_suffix(".jsonc")
-        return commented if path.suffix == ".json" and commented.exists() and not path.exists() else path
+        return commented if self.jsonc and commented.exists() else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +91,12 @@ class Changes:
     folder: Path
 
     def diff(self) -> list[str]:
-        """The change as lines, in the manner of `diff -u`; the key is hidden."""
+        """The change as lines, in the manner of `diff -u`; the key and the secrets that are there are hidden."""
         lines: list[str] = []
         for path, text in self.files.items():
             old = self.before[path] or ""
             found = difflib.unified_diff(old.splitlines(), text.splitlines(), str(path), str(path), lineterm="")
-            lines += [line.replace(self.key, "paig_…") for line in found]
+            lines += [_SECRET.sub(_hidden, line.replace(self.key, HIDDEN)) for line in found]
         return lines
 
     def write(self) -> None:
@@ -94,6 +110,12 @@ class Changes:
         _write(kept, json.dumps(earlier))
         for path, text in self.files.items():
             _write(path, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    quote = value[0] if value[0] in "\"'" else ""
+    return found[0] if HIDDEN in value else f"{name}{quote}…{quote}"
 
 
 def plan(client: str, base_url: str, key: str, folder: Path) -> Changes:
@@ -266,7 +288,12 @@ SETUPS: Mapping[str, Setup] = {
         },
     ),
     "qwen-code": Setup("Qwen Code", {".qwen/settings.json": _qwen}),
-    "opencode": Setup("OpenCode", {".config/opencode/opencode.json": _json(_opencode)}, ("XDG_CONFIG_HOME", ".config")),
+    "opencode": Setup(
+        "OpenCode",
+        {".config/opencode/opencode.json": _json(_opencode)},
+        ("XDG_CONFIG_HOME", ".config"),
+        jsonc=True,
+    ),
     "cline": Setup("Cline CLI", {".cline/data/settings/providers.json": _json(_cline)}),
     "pi": Setup("pi", {".pi/agent/models.json": _json(_pi)}),
 }

@@ -193,3 +193,43 @@ def test_what_cannot_be_edited_is_left_alone(paig: Paig, person: Path, client: s
 def test_an_unknown_client_is_answered_with_the_nearest(paig: Paig) -> None:
     """And those that have a setup are listed."""
     assert "Did you mean 'codex'?" in paig("setup", "kodex").err
+
+
+@pytest.mark.parametrize(
+    ("client", "folder", "stem", "edited"),
+    [("opencode", ".config/opencode", "opencode", ".jsonc"), ("claude-code", ".claude", "settings", ".json")],
+)
+def test_of_two_files_the_one_that_counts_is_edited(
+    paig: Paig, person: Path, client: str, folder: str, stem: str, edited: str
+) -> None:
+    """OpenCode merges both, and the one with comments wins; other clients know only the plain one."""
+    plain, commented = (person / folder / f"{stem}{suffix}" for suffix in (".json", ".jsonc"))
+    plain.parent.mkdir(parents=True)
+    for file in (plain, commented):
+        file.write_text("{}")
+    assert paig("setup", client, "--yes").code == 0
+    assert [file.suffix for file in (plain, commented) if KEY in file.read_text()] == [edited]
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "before"),
+    [
+        ("claude-code", ".claude/settings.json", '{"env": {"ANTHROPIC_AUTH_TOKEN": "private 1", "A": "b"}}'),
+        (
+            "claude-code",
+            ".claude/settings.json",
+            '{\n  "env": {\n    "ANTHROPIC_API_KEY": "private",\n    "A": "b"\n  }\n}',
+        ),
+        ("gemini-cli", ".gemini/.env", "GEMINI_API_KEY='private'\nOTHER_SECRET=private\nA=b"),
+        ("codex", ".codex/config.toml", '[model_providers.paig]\nexperimental_bearer_token = "private"\nname = "A"'),
+    ],
+)
+def test_secrets_of_a_file_are_not_shown(paig: Paig, person: Path, client: str, name: str, before: str) -> None:
+    """Neither those that the key replaces nor those beside it; the rest is."""
+    file = person / name
+    file.parent.mkdir(parents=True)
+    file.write_text(before)
+    ran = paig("setup", client, "--yes")
+    assert (ran.code, "private" in ran.out, KEY in ran.out) == (0, False, False)
+    assert "paig_…" in ran.out
+    assert "A" in ran.out

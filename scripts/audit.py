@@ -20,7 +20,7 @@ from packaging.version import Version
 from sbom import ROOT, components, licence_of
 
 FOUND, NOT_ASKED = 1, 3
-_COPYLEFT = re.compile(r"(?<!L)GPL")
+_COPYLEFT = re.compile(r"(?<!L)GPL|(?<!Lesser )General Public License")
 """In a licence that would bind those who pass the gateway on."""
 _SECONDS = 300
 
@@ -58,11 +58,14 @@ def online(program: Path, lock: Path) -> Sequence[str] | None:
     try:
         done = subprocess.run([*command, str(lock)], capture_output=True, text=True, timeout=_SECONDS)
         answer = json.loads(done.stdout)["dependencies"]
+        if not answer:
+            raise ValueError("no dependency is in the answer")
     except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
         why = error if isinstance(error, (OSError, subprocess.TimeoutExpired)) else done.stderr.strip()[-300:]
         print(f"The advisory database was not asked: {why or 'pip-audit gave no answer'}", file=sys.stderr)
         return None
-    return [
+    skipped = [f"{one['name']} was not looked up: {one['skip_reason']}" for one in answer if "skip_reason" in one]
+    return skipped + [
         f"{one['name']} {one.get('version', '')} has the advisory {fault['id']}"
         for one in answer
         for fault in one.get("vulns", ())

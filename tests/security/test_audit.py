@@ -28,12 +28,13 @@ def test_what_is_locked_passes_and_an_unasked_database_is_no_success(tmp_path: P
     """0 only if the database was asked; 3 if it was not, with all the rest checked."""
     passed = audit(tmp_path, {"dependencies": [{"name": "h11", "version": "0.16.0", "vulns": []}]})
     assert (passed.returncode, passed.stderr) == (0, "")
-    assert "0 found" in passed.stdout
+    assert ", 0 found." in passed.stdout
     unasked = audit(tmp_path, None)
     assert unasked.returncode == 3
     assert "connection failed" in unasked.stderr
-    assert "0 found" in unasked.stdout
+    assert ", 0 found." in unasked.stdout
     assert "NOT looked up" in unasked.stdout
+    assert audit(tmp_path, {"dependencies": []}).returncode == 3
     (tmp_path / "pip-audit").unlink()
     command = [sys.executable, str(ROOT / "scripts/audit.py"), "--pip-audit", str(tmp_path / "pip-audit")]
     assert subprocess.run(command, capture_output=True, timeout=60).returncode == 3
@@ -64,3 +65,33 @@ def test_an_advisory_is_a_finding(tmp_path: Path) -> None:
     done = audit(tmp_path, {"dependencies": listed})
     assert done.returncode == 1
     assert "h11 0.16.0 has the advisory PYSEC-1" in done.stdout
+
+
+def test_a_package_that_was_skipped_is_a_finding(tmp_path: Path) -> None:
+    """It may have any fault."""
+    done = audit(tmp_path, {"dependencies": [{"name": "h11", "skip_reason": "not found"}]})
+    assert done.returncode == 1
+    assert "h11 was not looked up: not found" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("licence", "code"),
+    [
+        ("GNU General Public License v3 (GPLv3)", 1),
+        ("GNU Affero General Public License v3", 1),
+        ("GNU Lesser General Public License v3 (LGPLv3)", 3),
+    ],
+)
+def test_licences_that_bind_who_passes_the_gateway_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, licence: str, code: int
+) -> None:
+    """By their names in words, too."""
+    about = tmp_path / "some_thing-1.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    classifier = f"License :: OSI Approved :: {licence}"
+    about.write_text(f"Metadata-Version: 2.1\nName: some-thing\nVersion: 1.0\nClassifier: {classifier}\n", "utf-8")
+    file = tmp_path / "lock.txt"
+    file.write_text(f"some-thing==1.0 \\\n{HASH}\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = audit(tmp_path, None, file)
+    assert (done.returncode, licence in done.stdout) == (code, code == 1)

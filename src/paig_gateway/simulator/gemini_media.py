@@ -22,6 +22,8 @@ SPOKEN = 25
 """Tokens for each second of speech."""
 CHARACTERS = 16
 """Characters that are spoken in a second."""
+MOST_SECONDS = 60
+"""The longest speech; the end of a longer text is not spoken."""
 
 
 def generated(modalities: list[str], prompt: Prompt, reply: Reply) -> list[Document]:
@@ -36,7 +38,7 @@ def generated(modalities: list[str], prompt: Prompt, reply: Reply) -> list[Docum
         parts.append(_inline("image/png", PNG))
         made["IMAGE"] = IMAGE_TOKENS
     if "AUDIO" in modalities:
-        seconds = max(1, math.ceil(len(prompt.ask) / CHARACTERS))
+        seconds = min(MOST_SECONDS, max(1, math.ceil(len(prompt.ask) / CHARACTERS)))
         parts.append(_inline(f"audio/L16;codec=pcm;rate={RATE}", bytes(2 * RATE * seconds)))
         made["AUDIO"] = SPOKEN * seconds
     if parts and "TEXT" not in modalities:

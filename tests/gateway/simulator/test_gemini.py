@@ -16,6 +16,8 @@ from google.genai import types
 from google.oauth2 import service_account
 
 from paig_gateway.simulator import Simulator
+from paig_gateway.simulator.gemini_media import MOST_SECONDS, SPOKEN, generated
+from paig_gateway.simulator.reply import Prompt, Reply, TokenCounts
 
 pytestmark = [
     pytest.mark.anyio,
@@ -267,3 +269,11 @@ async def test_token_endpoint_gives_tokens(http: httpx2.AsyncClient) -> None:
     tokens = [(await http.post("/vertex/token", data=form)).json() for form in forms]
     assert [token["token_type"] for token in tokens] == ["Bearer", "Bearer"]
     assert tokens[0]["access_token"] != tokens[1]["access_token"]
+
+
+def test_speech_has_an_end() -> None:
+    """A text of megabytes does not make an answer of gigabytes."""
+    reply = Reply("gemini-2.5-flash-preview-tts", "", [], "", [], "stop", TokenCounts())
+    [part] = generated(["AUDIO"], Prompt(ask="a" * 10_000_000), reply)
+    assert len(part["inlineData"]["data"]) < 5_000_000
+    assert reply.tokens.output == SPOKEN * MOST_SECONDS

@@ -296,16 +296,6 @@ _AIDER_ELSEWHERE = "".join(
         *("AZURE_API_BASE", "AWS_BEDROCK_RUNTIME_ENDPOINT", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
     )
 )
-_ELSEWHERE = "".join(
-    f"{name}=https://elsewhere.example\n"
-    for name in (
-        "OPENAI_API_BASE",
-        "ANTHROPIC_API_BASE",
-        "GEMINI_API_BASE",
-        "AZURE_API_BASE",
-        "AWS_BEDROCK_RUNTIME_ENDPOINT",
-    )
-)
 _ELSEWHERE = '{"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHROPIC_BEDROCK_BASE_URL": "https://elsewhere.example"}}'
 
 RECIPES: Mapping[str, Recipe] = {

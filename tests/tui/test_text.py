@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from paig_client.api.errors import CODES
 from paig_client.api.refusals import failed
 from paig_client.api.vocabulary import BreakerState, KeyStatus
-from paig_tui.screens.providers.health import STATES
+from paig_tui.screens.providers.health import STATES, credentials
 from paig_tui.screens.requests.text import trace_link
 from paig_tui.screens.usage.csv import to_csv
 from paig_tui.screens.usage.rows import SPANS
@@ -35,7 +35,7 @@ from paig_tui.text import (
     until,
 )
 from paig_tui.widgets.plot import chart, columns, resampled, spark, spread
-from tests.tui.scene import NOW, requests, usage
+from tests.tui.scene import NOW, provider_health, providers, requests, usage
 
 amounts = st.decimals(min_value=0, max_value=10**9, places=9)
 
@@ -189,3 +189,13 @@ def test_a_turn_that_was_held_and_never_began_is_no_error() -> None:
     assert [failed(row) for row in (turn, unused, lost)] == [False, False, True]
     other = unused.model_copy(update={"status": 503})
     assert failed(other)
+
+
+@pytest.mark.parametrize(("tries", "words"), [(0, "0 tries"), (1, "1 try"), (1530, "1,530 tries")])
+def test_one_try_is_not_tries(tries: int, words: str) -> None:
+    """The count of a credential's tries reads as English."""
+    [provider] = [one for one in providers() if one.name == "openai"]
+    [health] = [one for one in provider_health() if one.provider == "openai"]
+    told = [health.credentials[0].model_copy(update={"tries": tries})]
+    first = next(credentials(provider, health.model_copy(update={"credentials": told}), NOW, 100))
+    assert first.plain.endswith(f" {words}")

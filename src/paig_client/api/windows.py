@@ -46,5 +46,5 @@ LABELS = {(row.unit, row.window): row.label for row in WINDOWS}
 
 
 def member_words(member: str) -> str:
-    """Whose counter of a named limit it is; the empty member's counts the requests that name none."""
+    """A member of a named limit in words; the empty one counts the requests that name no member."""
     return member or "all other requests"

@@ -187,10 +187,10 @@ def _by_type(name: str, field: FieldInfo, help: str) -> Special | None:
     if kind is datetime:
         return Special((flag.removesuffix("-at"),), text, expiry, "TIME")
     if get_origin(kind) is list and _plain_type(get_args(kind)[0]) is str:
-        return Special((_one(flag),), f"{text} Repeat for several.", words, "", list[str])
+        return Special((_singular(flag),), f"{text} Repeat for several.", words, "", list[str])
     if get_origin(kind) is list and get_origin(_plain_type(get_args(kind)[0])) is Literal:
         choices = ", ".join(get_args(_plain_type(get_args(kind)[0])))
-        return Special((_one(flag),), f"{text} Repeat for several: {choices}.", words, "", list[str])
+        return Special((_singular(flag),), f"{text} Repeat for several: {choices}.", words, "", list[str])
     if get_origin(kind) is Literal:
         return Special((flag,), text, word, "|".join(map(str, get_args(kind))))
     if inspect.isclass(kind) and not issubclass(kind, BaseModel) and kind is not dict:
@@ -198,7 +198,7 @@ def _by_type(name: str, field: FieldInfo, help: str) -> Special | None:
     return None
 
 
-def _one(flag: str) -> str:
+def _singular(flag: str) -> str:
     """The name of an option that may be repeated: its field's name is in the plural."""
     for plural, singular in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", "")):
         if flag.endswith(plural):

@@ -74,17 +74,27 @@ class Colleague:
             assert code is not None
             self.did.append("confirms the code")
             walk(client, page[1], login, user_code=code[1])
-            _, rest = process.communicate(timeout=60)
+            _, rest = finished(process)
         assert process.returncode == 0, rest
         return rest
 
     def runs(self, program: str) -> tuple[int, str, str]:
         """`paig run` of a program with OpenAI's SDK; exit code, output, errors."""
         with self.types("run", "--for", "openai", "--", sys.executable, "-c", program) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = finished(process)
         return process.returncode, out, err
 
 
+def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command printed, on both streams; one that hangs is killed."""
+    try:
+        return process.communicate(timeout=180)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_from_login_to_the_first_answer_and_to_the_last(node: Path, tmp_path: Path) -> None:
     """Two commands and one confirmation give an answer; the key is the person's own and ends with the group."""

@@ -132,7 +132,7 @@ def credentials(provider: Provider, health: ProviderHealth | None, now: datetime
             continue
         shown = credential(found, now)
         good = "–" if shown.good is None else f"{shown.good:.1%}"
-        figures = f"{good:>7} {took(shown.p95):>7} {shown.tries:>7,} tries"
+        figures = f"{good:>7} {took(shown.p95):>7} {shown.tries:>7,} {'try' if shown.tries == 1 else 'tries'}"
         where = fitted(plain(one.reference), max(12, min(48, width - 42)))
         yield Content.assemble((f"{shown.word:<10} ", shown.style), where, " ", (figures, MUTED))
         error = f"last error {safe(found.last_error)} at {found.last_error_at:%H:%M:%S}" if found.last_error_at else ""

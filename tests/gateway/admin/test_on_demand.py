@@ -80,3 +80,26 @@ async def test_an_app_that_is_made_at_the_end_streams_nothing() -> None:
     await admin.stop()
     await admin({"path": "/admin/v1/events"}, _receive, send)
     assert feed.closed
+
+
+async def test_an_app_that_cannot_be_made_is_tried_again() -> None:
+    """One failure, such as a file that cannot be opened for the moment, does not close the admin API for good."""
+    served: list[str] = []
+    failures = [OSError("too many open files")]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        served.append(scope["path"])
+
+    def make() -> tuple[App, Feed]:
+        if failures:
+            raise failures.pop()
+        return app, Feed()
+
+    async def send(message: AsgiMessage) -> None:
+        raise AssertionError(message)
+
+    admin = AdminOnDemand(make)
+    with pytest.raises(OSError, match="too many"):
+        await admin({"path": "a"}, _receive, send)
+    await admin({"path": "b"}, _receive, send)
+    assert served == ["b"]

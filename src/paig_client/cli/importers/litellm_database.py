@@ -170,7 +170,7 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
         alias = row.get("key_alias")
         where = f"key {alias or digest[:8]}"
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            draft.note(f"{where}: what is stored of it is no SHA-256; make a new key.")
+            draft.note(f"{where}: what is stored of it is not a SHA-256; make a new key.")
             continue
         expires = _time(row.get("expires"))
         if expires is not None and expires <= now:

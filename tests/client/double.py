@@ -35,6 +35,8 @@ MOUNTS = {
     "google": "/google",
     "google-vertex": "/vertex",
     "groq": "/groq/openai/v1",
+    "openrouter": "/openrouter/api/v1",
+    "xai": "/xai/v1",
     "bedrock": "/bedrock",
     "mistral": "/mistral",
     "azure": "/azure",

@@ -307,6 +307,7 @@ async def test_a_moved_keys_next_request_counts_for_its_new_project(scene: Scene
 
 
 async def test_a_raise_that_ends_while_a_request_holds_more_than_the_limit(scene: Scene) -> None:
+    scene.clock.set(datetime(2027, 6, 1, 9, tzinfo=UTC))  # two hours later it is still the same day
     secret = (await scene.admin.keys.create("brief", KeySpec(limits=LimitsSpec(daily=Decimal("0.02"))))).key
     until = scene.clock.now() + timedelta(hours=1)
     spec = RaiseSpec(owner_kind="key", owner="brief", to=Decimal(1), until=until, why="a burst")

@@ -24,6 +24,7 @@ OWN = {
     "anthropic": ("/anthropic", "v1/messages", {**CHAT, "model": "claude-sonnet-4-5"}),
     "google": ("/google", "v1beta/models/gemini-2.5-flash:generateContent", {"contents": CONTENTS}),
     "groq": ("/groq/openai/v1", "chat/completions", {**CHAT, "model": "openai/gpt-oss-120b"}),
+    "openrouter": ("/openrouter/api/v1", "chat/completions", {**CHAT, "model": "openai/gpt-5"}),
     "mistral": ("/mistral", "v1/chat/completions", {**CHAT, "model": "mistral-small-latest"}),
     "azure": ("/azure", "openai/v1/chat/completions", CHAT),
     "bedrock": ("/bedrock", "model/amazon.nova-micro-v1:0/converse", CONVERSE),

@@ -163,7 +163,7 @@ async def test_https_with_the_own_authority(world: World, tmp_path: Path) -> Non
     """With a certificate the cookie is for https alone, and terminals work over it."""
     made = local_certificate(tmp_path, "127.0.0.1", name="web")
     assert sorted(file.name for file in (tmp_path / "tls").iterdir()) == [
-        *("ca-bundle.pem", "ca.key", "ca.pem", "web.key", "web.pem")
+        *("ca-bundle.pem", "ca.key", "ca.pem", "web-by-name.pem", "web.key", "web.pem")
     ]
     tls = Tls(made.certificate, made.key)
     assert re.fullmatch("([0-9A-F]{2}:){31}[0-9A-F]{2}", tls.fingerprint)

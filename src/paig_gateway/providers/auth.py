@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -213,12 +214,15 @@ def _google_transport(auth: Authenticator, provider: ActiveProvider) -> GoogleRe
                         trust_env=from_environment,
                         timeout=timeout or _TOKEN_SECONDS,
                     ) as client,
-                    client.stream(method, url, content=body, headers=dict(headers or {})) as response,
+                    client.stream(
+                        method, url, content=body, headers={"accept-encoding": "identity", **(headers or {})}
+                    ) as response,
                 ):
                     if direct:  # the name may lead elsewhere by now
                         peer = response.extensions["network_stream"].get_extra_info("server_addr")
                         _check_peer(auth, url, [str(peer[0])] if peer else [])
-                    return HttpxResponse(response, _bounded(response.iter_raw()))
+                    encoding = response.headers.get("content-encoding", "identity")
+                    return HttpxResponse(response, _decoded(encoding, _bounded(response.iter_raw())))
             except (httpx2.HTTPError, OSError, ValueError) as error:
                 raise google.auth.exceptions.TransportError(str(error)) from error
 
@@ -291,6 +295,26 @@ def _bounded(chunks: Iterable[bytes]) -> bytes:
         if len(found) > _MOST_TOKEN_BYTES or time.monotonic() > until:
             raise OSError("the token server's answer is too large or takes too long")
     return bytes(found)
+
+
+def _decoded(encoding: str, body: bytes) -> bytes:
+    """The body of an answer, whose server may encode it although it was asked not to.
+
+    Raises:
+        OSError: It is too large, or in another encoding than gzip.
+    """
+    if encoding == "identity":
+        return body
+    if encoding != "gzip":
+        raise OSError(f"the token server's answer has the content encoding {encoding!r}")
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        found = decoder.decompress(body, _MOST_TOKEN_BYTES)
+    except zlib.error as error:
+        raise OSError("the token server's answer is not gzip") from error
+    if decoder.unconsumed_tail:
+        raise OSError("the token server's answer is too large")
+    return found
 
 
 def _proxy_url(given: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -35,8 +36,13 @@ def account() -> str:
 
 
 @asynccontextmanager
-async def token_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, list[str]]]:
-    """A server that gives a token to every request; its port, and the targets that it was asked for."""
+async def token_server(
+    tls: ssl.SSLContext | None = None, answer: bytes = ANSWER.encode(), encoding: str | None = None
+) -> AsyncIterator[tuple[int, list[str]]]:
+    """A server that gives a token to every request; its port, and the targets that it was asked for.
+
+    Without `encoding` it answers as Google does: in gzip, if the client takes that.
+    """
     asked: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,7 +50,11 @@ async def token_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple
         [length] = [int(line[16:]) for line in head.splitlines() if line.lower().startswith("content-length: ")]
         await reader.readexactly(length)
         asked.append(head.split()[1])
-        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(ANSWER)}\r\nconnection: close\r\n\r\n{ANSWER}".encode())
+        accepts = [line for line in head.lower().splitlines() if line.startswith("accept-encoding:") and "gzip" in line]
+        used = encoding or ("gzip" if accepts else "identity")
+        body = gzip.compress(answer) if used == "gzip" else answer
+        said = f"content-length: {len(body)}\r\ncontent-encoding: {used}\r\nconnection: close\r\n\r\n"
+        writer.write(f"HTTP/1.1 200 OK\r\n{said}".encode() + body)
         await writer.drain()
         writer.close()
         with suppress(ConnectionError):  # the client may close first
@@ -72,6 +82,18 @@ async def test_tokens_come_through_the_proxy(whose: str) -> None:
         provider = vertex("http://token.example/token", proxy=there if whose == "provider" else None)
         assert await auth.google_token(provider, account()) == "a-token"
     assert asked == ["http://token.example/token"]
+
+
+async def test_a_token_may_come_encoded() -> None:
+    """Whether or not the server heeds what the gateway accepts; what it inflates to is bounded."""
+    for encoding in (None, "gzip"):
+        async with token_server(encoding=encoding) as (port, _):
+            provider = vertex(f"http://127.0.0.1:{port}/token")
+            assert await Authenticator().google_token(provider, account()) == "a-token"
+    for answer, encoding in ((ANSWER.encode() + b" " * 2_000_000, "gzip"), (ANSWER.encode(), "br")):
+        async with token_server(answer=answer, encoding=encoding) as (port, _):
+            with pytest.raises(SigningError, match="cannot get a Google token"):
+                await Authenticator().google_token(vertex(f"http://127.0.0.1:{port}/token"), account())
 
 
 async def test_direct_uses_no_proxy() -> None:

@@ -17,6 +17,7 @@ from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
 from paig_gateway.ledger.sqlite import SqliteConnection
 from paig_gateway.ledger.statements import LedgerConnection, ReadSet, RowsRead
 from paig_gateway.ledger.transitions import (
+    UNUSED_ERROR,
     Corrected,
     CounterKey,
     Hold,
@@ -27,8 +28,6 @@ from paig_gateway.ledger.transitions import (
     run_id,
 )
 
-UNUSED_ERROR = "not-dispatched"
-"""The `error` of a request whose caller had left, or was refused, before its reservation was known to be written."""
 SET_ASIDE_ERROR = "not-recorded"
 """The `error` of a request whose settlement the database refused; it is charged at its ceiling."""
 MAX_COST = 10**17
@@ -353,7 +352,10 @@ class BatchExecutor:
                     self._want_hold(wanted, id)
                     if exchange is not None and (mine := self.open.get(id)) is not None:
                         self._want_counters(wanted, exchange, mine.reservation)
-                case Release(id=id) | Sweep(id=id) | SetAside(request_id=id):
+                case Release(id=id) | Sweep(id=id):
+                    self._want_hold(wanted, id)
+                    wanted.rows.add(id)
+                case SetAside(request_id=id):
                     self._want_hold(wanted, id)
                 case Correct(work_id=work_id):
                     wanted.works.add(text(work_id))
@@ -380,8 +382,6 @@ class BatchExecutor:
                     elif id not in found.rows and reservation is not None:  # counters of a row that exists may be gone
                         wanted.node_id = self.node_id
                         self._want_limits(wanted, reservation, found.runs)
-                case Release(id=id) if id not in found.holds:
-                    wanted.rows.add(id)
                 case Reserve(reservation=r) | ChargeRow(reservation=r, counted=True) if r.run is not None:
                     self._want_limits(wanted, r, found.runs)
                 case Extend(id=id) if id in found.holds and id in self.open:

@@ -66,6 +66,8 @@ FINISHED = (*IDENTITY, *SETTLED)
 """The columns of a finished row, besides `finished_at`."""
 
 SWEPT_ERROR = "node-lost"
+UNUSED_ERROR = "not-dispatched"
+"""The `error` of a request whose caller had left, or was refused, before its reservation was known to be written."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -386,6 +388,9 @@ class LedgerBatch:
         """
         hold = self._close(settlement.id)
         row = self.rows.get(settlement.id)
+        if hold is not None and row is not None:
+            self._release(hold)
+            return
         if hold is not None:
             row = _row_of(hold, None)
         elif row is None:
@@ -430,13 +435,18 @@ class LedgerBatch:
             settlement: How it ended. Work that the ledger has already charged is written as a row that costs nothing.
             counted: Whether limits count it; a refusal's row moves none.
         """
-        if settlement.id in self.rows:
+        row = self.rows.get(settlement.id)
+        if row is not None and row.error != UNUSED_ERROR:
             return
         if settlement.work_id is not None:
             known = self.correct(settlement.work_id, reservation.caller.key_id, settlement)
             if known != "unknown":
                 settlement = _free(settlement)
         hold = self._hold_nothing(reservation, counted=counted)
+        if row is not None:  # its hold was taken for one that was never used
+            row.holds = hold.limits
+            self._finish(row, settlement, None)
+            return
         self._finish(_row_of(hold, None), settlement, hold)
 
     def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> Corrected:
@@ -473,6 +483,9 @@ class LedgerBatch:
         if hold is None or hold.node_id != node_id:
             return
         self._close(id)
+        if id in self.rows:
+            self._release(hold)
+            return
         end = Settlement(
             id, moment(self.now), hold.reserved, "ceiling", error=SWEPT_ERROR, certainty_reason="node-lost"
         )
@@ -538,6 +551,12 @@ class LedgerBatch:
             self.closed.append(id)
             self.extended.pop(id, None)
         return hold
+
+    def _release(self, hold: Hold) -> None:
+        """Release a hold whose request has a row: it was refused, or passed, while its commit's outcome was unknown."""
+        for limit_id, start, amount, _ in hold.limits:
+            if (counter := self.counters.get((limit_id, start))) is not None:
+                counter.held -= amount
 
     def _hold_nothing(self, reservation: Reservation, *, counted: bool = True) -> Hold:
         """A hold of nothing, for a request whose row is written without a reservation."""

@@ -228,12 +228,13 @@ class Writer(threading.Thread):
 
     def _execute(self, batch: list[Pending], blocked: Iterable[str]) -> None:
         commands = [pending.command for pending in batch if isinstance(pending.command, LedgerCommand)]
+        first = not all(command.tried for command in commands)
         try:
             done = self._executor.execute(commands, set(blocked))
         except Exception as error:
             if not is_rows_fault(error):
                 raise
-            if len(batch) > 1:  # find the one that fails; the others may succeed
+            if len(batch) > 1 or first:  # find the one that fails, which may have been done by an earlier commit
                 for pending in batch:
                     self._execute([pending], blocked if pending in self._line else self._waited_for())
                 return

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from paig_gateway.ledger import nodes
-from paig_gateway.ledger.batch import BatchExecutor, ChargeRow, Reserve, Settle, Sweep
+from paig_gateway.ledger.batch import BatchExecutor, ChargeRow, Release, Reserve, Settle, Sweep
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.nodes import NodeInUseError, Process
 from paig_gateway.ledger.records import Reservation
@@ -192,6 +192,43 @@ def test_what_a_lost_commit_left_behind_is_let_go(engine: Engine) -> None:
     assert totals(engine, CAP) == Totals(spent=0, held=1000)
     assert (row(engine, lost.id)["cost"], row(engine, lost.id)["error"]) == (0, "not-dispatched")
     assert row(engine, kept.id)["state"] == "open"
+    books.close()
+
+
+def test_a_lost_commit_of_a_request_that_has_a_row_is_released(engine: Engine) -> None:
+    """The caller was refused, or passed without a reservation, and its row came first: the row stays as it is."""
+    books = node(engine, "node", Clock())
+    refused, passed, dead = hold(books), hold(books), hold(books)
+    books.open.clear()
+    books.execute([ChargeRow(refused, settlement(refused, 0, status=503), counted=False)])
+    books.execute([ChargeRow(passed, settlement(passed, 300)), ChargeRow(dead, settlement(dead, 20))])
+    assert totals(engine, CAP) == Totals(spent=320, held=3000)
+    books.execute([Sweep(dead.id, "node")])
+    assert books.audit() == 2
+    assert totals(engine, CAP) == Totals(spent=320, held=0)
+    assert [row(engine, one.id)["cost"] for one in (refused, passed, dead)] == [0, 300, 20]
+    assert rollup_sums(engine)[0] == 3
+    assert row(engine, refused.id)["status"] == 503
+    books.close()
+
+
+def test_a_row_that_comes_after_the_release_of_its_lost_commit_counts(engine: Engine) -> None:
+    """A request that passed without a reservation costs what it cost, although its hold was taken for unused."""
+    books = node(engine, "node", Clock())
+    earlier, same = hold(books), hold(books)
+    books.open.clear()
+    assert books.audit() == 2
+    late = ChargeRow(earlier, settlement(earlier, 300))
+    late.tried = True
+    books.execute([late])
+    lost = hold(books)
+    books.open.clear()
+    books.execute([Release(lost.id), ChargeRow(lost, settlement(lost, 50))])
+    assert totals(engine, CAP) == Totals(spent=350, held=0)
+    assert [row(engine, one.id)["cost"] for one in (earlier, same, lost)] == [300, 0, 50]
+    assert [row(engine, one.id)["error"] for one in (earlier, same, lost)] == [None, "not-dispatched", None]
+    assert rollup_sums(engine)[0] == 3
+    assert rollup_sums(engine)[-1] == 350
     books.close()
 
 

@@ -136,6 +136,22 @@ async def test_a_row_written_for_a_refused_caller_is_released(ledger: Ledger, en
     assert sorted(found["state"] for found in rows(engine)) == ["open", "settled", "settled", "settled"]
 
 
+async def test_the_row_of_a_request_that_passed_unrecorded_counts(
+    ledger: Ledger, engine: Engine, faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its reservation was written by a commit whose answer was lost, and is released; its cost counts all the same."""
+    request = reservation(CAP)
+    faults.mode = "after"
+    with pytest.raises(LedgerDown):
+        await ledger.reserve(request)
+    faults.mode = None
+    await until(lambda: totals(engine, CAP) == Totals(spent=0, held=0) and rows(engine))
+    await ledger.charge(request, settlement(request, 300))
+    assert totals(engine, CAP) == Totals(spent=300, held=0)
+    assert row(engine, request.id)["cost"] == 300
+    assert "the ledger cannot do" not in caplog.text
+
+
 async def test_waiting_for_room_when_the_database_goes_down(ledger: Ledger, faults: Faults) -> None:
     """They are refused as overloaded, and not kept for the whole of their wait."""
     cap = limit("small", 1000)

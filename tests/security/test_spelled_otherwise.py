@@ -142,6 +142,34 @@ async def test_a_key_shows_itself_within_its_networks_alone(tenants: Tenants) ->
     assert page.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("kind", "method", "path"),
+    [
+        ("openai", "GET", "/v1/%66iles"), ("openai", "GET", "/v1/Files"), ("openai", "GET", "/v1/files;a=b"),
+        ("openai", "GET", "/v1/%E2%80%8Bfiles"), ("openai", "GET", "/v1/chat/%63ompletions"),
+        ("openai", "POST", "/v1/chat/%63ompletions"), ("openai", "POST", "/v1/Chat/Completions"),
+        ("anthropic", "POST", "/v1/%6dessages"), ("anthropic", "GET", "/v1/messages/%62atches"),
+        ("google", "POST", "/v1beta/models/gemini-2.5-flash:generate%43ontent"),
+        ("google", "GET", "/v1beta/%63achedContents"), ("bedrock", "POST", "/model/amazon.nova-lite-v1/%63onverse"),
+        ("bedrock", "GET", "/Tags/x"), ("deepseek", "GET", "/%75ser/balance"), ("xai", "GET", "/v1/%66iles"),
+        ("fireworks", "GET", "/v1/%61ccounts/x/secrets"), ("together", "GET", "/v1/%64eployments/secrets"),
+        ("together", "GET", "/v1/queue%2Fstatus?request_id=victim"), ("together", "GET", "/v1/Queue/Status"),
+    ],
+)  # fmt: skip
+async def test_no_spelling_escapes_the_table(tenants: Tenants, kind: str, method: str, path: str) -> None:
+    """What a lenient server would list, bill or manage is not passed as an unknown endpoint."""
+    answer = await tenants.ask(tenants.theirs, method, f"/{kind}{path}", {} if method == "POST" else None)
+    assert answer.status_code in (400, 403, 404), answer.text
+    assert tenants.echo.seen == []
+
+
+async def test_unknown_endpoints_and_methods_still_pass(tenants: Tenants) -> None:
+    """Paths that resemble no row, and methods that a row does not have."""
+    for method, path in (("PUT", "/openai/v1/files"), ("GET", "/openai/v1/new%20things"), ("POST", "/xai/v1/novelty")):
+        answer = await tenants.ask(tenants.mine, method, path, {} if method == "POST" else None)
+        assert answer.status_code == 200, answer.text
+
+
 def test_every_kind_of_object_is_covered() -> None:
     """Each kind in the table has a request by id, so that the tests of owners reach it."""
     kinds = {row.object for _, row in STORED}
@@ -157,15 +185,24 @@ def test_every_kind_of_object_is_covered() -> None:
 async def test_a_job_of_a_queue_is_its_owners(tenants: Tenants) -> None:
     """By query or body, in any spelling, and never without an id."""
     tenants.owned("together", "job-1")
+    tenants.owned("together", "job-0", "theirs")
     for method, path, body in (
         ("GET", "status?request_id=job-1", None), ("GET", "status?model=x&request%5Fid=job-1", None),
         ("GET", "status?requestId=job-1", None), ("GET", "status", None),
         ("POST", "cancel", {"request_id": "job-1"}), ("POST", "cancel", {"requestId": "job-1"}),
         ("POST", "cancel?request_id=job-1", {}), ("POST", "cancel", {}), ("POST", "cancel", ["job-1"]),
+        ("POST", "cancel", 5), ("POST", "cancel?request_id=job-0", {"request_id": "job-1"}),
     ):  # fmt: skip
         refused = await tenants.ask(tenants.theirs, method, f"/together/v1/queue/{path}", body)
         assert refused.headers.get("x-paig-error") in ("not-found", "bad-request"), (path, body, refused.text)
         assert tenants.echo.seen == []
+    long = b'{"n": %b, "request_id": "job-1"}' % (b"1" * 5_000)  # more digits than Python's reader takes
+    headers = {"authorization": f"Bearer {tenants.theirs}"}
+    hidden = await tenants.world.http.post(
+        "/proxy/together/v1/queue/cancel?request_id=job-0", headers=headers, content=long
+    )
+    assert hidden.headers.get("x-paig-error") == "not-found", hidden.text
+    assert tenants.echo.seen == []
     for method, path, body in (("GET", "status?request_id=job-1", None), ("POST", "cancel", {"request_id": "job-1"})):
         allowed = await tenants.ask(tenants.mine, method, f"/together/v1/queue/{path}", body)
         assert allowed.status_code == 200, allowed.text

@@ -43,6 +43,8 @@ _TYPES = frozenset({"item_reference", "file_id", "agent"})
 """Objects of these types name something by their own `id`."""
 _ALL = frozenset({"stored_completions", "responses"})
 """Sources of these types are all that the account has; no key owns that."""
+_DATA_SOURCE = "data_source"
+"""An eval run's, which may have the type `responses` itself; what counts is the source in it."""
 _WORDS = frozenset(word.encode() for word in (*_KNOWN, *map(_plain, (*_TYPES, *_ALL))))
 _LONGEST = max(map(len, _NAMES)) + 8
 _QUOTED = re.compile(rb'"([A-Za-z_]{2,%d})"' % _LONGEST)
@@ -153,6 +155,7 @@ def _in_json(text: str) -> Iterator[str]:
     except (ValueError, RecursionError):
         raise MalformedRequest("The request body may name stored objects, and is not JSON.") from None
     stack: list[object] = [top]
+    outer: set[int] = set()
     while stack:
         value = stack.pop()
         if not isinstance(value, _Object):
@@ -164,7 +167,7 @@ def _in_json(text: str) -> Iterator[str]:
         own = _own_words(names, types) if value is not top else ()
         if not types.isdisjoint(_TYPES):
             yield from _of_type(value, types)
-        yield from (f"all {one}" for one in types & _ALL)
+        yield from (f"all {one}" for one in types & _ALL if one != "responses" or id(value) not in outer)
         for name, member in value:
             if name in _PASSED_OVER or name in own:
                 stack.extend(_inside(name, member))
@@ -175,6 +178,8 @@ def _in_json(text: str) -> Iterator[str]:
                 stack.extend(_typed(member))
             elif isinstance(member, list):
                 stack.append(member)
+                if name == _DATA_SOURCE:
+                    outer.add(id(member))
 
 
 _CONVERSE_CALL = frozenset({"toolUseId", "name", "input", "type"})

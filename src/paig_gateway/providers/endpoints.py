@@ -297,7 +297,25 @@ def unknown(method: str, path: str) -> Match | None:
         return None
     if is_ambiguous(path) or not _FORBIDDEN_WORDS.isdisjoint(re.split(r"[/:]", _plain(path).lower())):
         return None
+    if not _rows_of(_plain(path), re.IGNORECASE) <= _rows_of(path):
+        return None  # a lenient server would serve an endpoint that the gateway meters, filters or never passes
     return Match(UNKNOWN.format, None, UNKNOWN)
+
+
+def _rows_of(path: str, flags: re.RegexFlag = re.NOFLAG) -> frozenset[Row]:
+    """The rows that have a path, with any method."""
+    words = {segment.partition(":")[0].partition("%3")[0].lower() for segment in path.split("/")}
+    found = (row for word in words for row in _by_word().get(word, ()))
+    return frozenset(row for row in found if re.search(_endpoint(row).format.path.pattern, path, flags))
+
+
+@lru_cache(maxsize=1)
+def _by_word() -> Mapping[str, list[Row]]:
+    """The rows by the first word of their path, in lower case."""
+    found: dict[str, list[Row]] = {}
+    for row in rows():
+        found.setdefault(row.path.partition("/")[0].partition(":")[0].lower(), []).append(row)
+    return found
 
 
 def _plain(path: str) -> str:

@@ -262,7 +262,7 @@ def _vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
         rest = f"/endpoints/openapi{compatible_api[1]}"
     location = settings.get("location", "global")
     project = settings.get("project")
-    if rest.startswith(("/publishers/", "/endpoints/", "/cachedContents")) and project:
+    if project and not rest.startswith(("/projects/", "/upload/")):
         rest = f"/projects/{project}/locations/{location}{rest}"
     elif (found := _VERTEX_LOCATION.match(rest)) and base.endswith("aiplatform.googleapis.com"):
         named = found.group(1)

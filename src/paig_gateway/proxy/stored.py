@@ -393,12 +393,17 @@ _JOBS = frozenset({"queue/status", "queue/cancel"})
 
 
 def _jobs(exchange: Exchange) -> list[str]:
-    """The jobs that a request names; an empty id, which is nobody's, if it names none."""
-    pairs: list[object] = [*parse_qsl(exchange.target.query.decode("latin-1"), keep_blank_values=True)]
-    with contextlib.suppress(ValueError, RecursionError):
-        pairs += json.loads(exchange.plain or b"[]", object_pairs_hook=list)
-    named = [pair for pair in pairs if isinstance(pair, tuple) and pair[0].replace("_", "").lower() == "requestid"]
-    return [str(pair[1]) for pair in named] or [""]
+    """The jobs that a request names; an empty id, which no key owns, if it names none or cannot be read."""
+    pairs: list[tuple[str, object]] = [*parse_qsl(exchange.target.query.decode("latin-1"), keep_blank_values=True)]
+    if exchange.plain:
+        try:
+            body = json.loads(exchange.plain, object_pairs_hook=tuple, parse_int=str)
+        except (ValueError, RecursionError):
+            return [""]
+        if not isinstance(body, tuple):
+            return [""]
+        pairs += body
+    return [str(value) for name, value in pairs if name.replace("_", "").lower() == "requestid"] or [""]
 
 
 _MAKERS = frozenset({"batch", "upload", "fine-tuning-job", "thread", "operation"})

@@ -47,6 +47,21 @@ def test_what_a_dashboard_makes_is_for_all_keys() -> None:
     assert stored_ids(json.dumps(body).encode()) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ({"type": "file_content", "content": [{"item": {"x": 1}}]}, []),
+        ({"type": "file_id", "id": "file-1"}, ["file-1"]),
+        ({"type": "responses", "model": "gpt-5"}, ["all responses"]),
+        ({"type": "file_content", "data_source": 1, "source": {"type": "responses"}}, ["all responses"]),
+    ],
+)
+def test_an_eval_may_run_on_responses_that_come_along(source: object, named: list[str]) -> None:
+    """Its data source has the same type, whether its items are in the request or are all of the account's."""
+    body = {"data_source": {"type": "responses", "source": source}}
+    assert stored_ids(json.dumps(body).encode()) == named
+
+
 def test_text_is_no_id() -> None:
     """Prompts, voices and audio settings have the names of stored objects, too."""
     body = {"prompt": "a cat", "voice": "alloy", "audio": {"voice": "alloy", "format": "wav"}, "agent": "deep-research"}

@@ -92,6 +92,13 @@ CASES = [
         "google-vertex",
         None,
         {"project": "p"},
+        "/v1/projects/paig/locations/us-east1/batchPredictionJobs",
+        "https://global-aiplatform.googleapis.com/v1/projects/p/locations/global/batchPredictionJobs",
+    ),
+    (
+        "google-vertex",
+        None,
+        {"project": "p"},
         "/v1/projects/q/locations/us-east1/publishers/google/models/m:x",
         "https://us-east1-aiplatform.googleapis.com/v1/projects/q/locations/us-east1/publishers/google/models/m:x",
     ),

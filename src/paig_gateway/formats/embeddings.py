@@ -82,6 +82,9 @@ OPENAI = Format(
     normalise=total_only,
 )
 
+MODERATIONS = replace(OPENAI, name="mistral-moderations", path=re.compile(r"(?!)"), answer=frozenset({"results"}))
+"""Mistral's moderation of texts and of chats, whose answers state tokens as embeddings do."""
+
 COHERE = Format(
     name="cohere-embed",
     path=re.compile(r"(?:^/?|/v[12]/)embed/?$"),

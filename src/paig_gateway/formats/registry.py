@@ -53,6 +53,7 @@ FORMATS: tuple[Format, ...] = (
     embeddings.COHERE,
     embeddings.RERANK,
     embeddings.OCR,
+    embeddings.MODERATIONS,
     embeddings.BEDROCK_RERANK,
     embeddings.PERPLEXITY_SEARCH,
     ollama.CHAT,

@@ -261,6 +261,7 @@ UNKNOWN: dict[str, list[Body]] = {
         {"model": "m", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "holograms": 3}}
     ],
     "bedrock-guardrail": [{"usage": {"topicPolicyUnits": 1, "holograms": 3}}],
+    "mistral-moderations": [{"model": "m", "results": [], "usage": {"prompt_tokens": 1, "holograms": 3}}],
     "mistral-ocr": [{"model": "m", "usage_info": {"pages_processed": 1, "holograms": 3}}],
     "perplexity-search": [{"id": "s", "results": [], "usage": {"holograms": 3}}],
     "bedrock-rerank": [{"results": [{"index": 0}], "usage": {"holograms": 3}}],

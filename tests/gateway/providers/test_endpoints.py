@@ -73,7 +73,7 @@ def test_inference_is_not_refused_and_only_accounts_are() -> None:
         ("google-vertex", "POST", f"{VERTEX}/ragCorpora"),
         ("google-vertex", "POST", f"{VERTEX}/reasoningEngines/r:query"),
         ("google-vertex", "POST", f"{VERTEX}/publishers/google/models/lyria-002:predict"),
-        ("mistral", "POST", "/v1/moderations"),
+        ("mistral", "POST", "/v1/classifications"),
         ("mistral", "POST", "/v1/libraries/l/documents"),
         ("bedrock", "POST", "/async-invoke"),
         ("xai", "POST", "/v1/videos/edits"),
@@ -98,6 +98,7 @@ def test_what_costs_is_not_free(kind: str, method: str, path: str) -> None:
         ("mistral", "POST", "/rawPredict", "openai-chat", None),
         ("mistral", "POST", "/v1/conversations", "mistral-conversations", None),
         ("mistral", "POST", "/v1/conversations/c/restart", "mistral-conversations", None),
+        ("mistral", "POST", "/v1/chat/moderations", "mistral-moderations", None),
         ("azure", "POST", "/models/chat/completions", "openai-chat", None),
         ("azure", "POST", "/openai/deployments/w/audio/transcriptions", "openai-transcription", "w"),
         ("openai", "POST", "/v1/audio/speech", "openai-speech", None),
@@ -129,7 +130,7 @@ def test_one_path_is_another_endpoint_at_another_kind() -> None:
     """What is free at one provider may be billed at another."""
     assert [detect("POST", "/v1/moderations", kind).endpoint.charging for kind in ("openai", "mistral")] == [  # type: ignore[union-attr]
         "free",
-        "costly",
+        "metered",
     ]
     assert choose(matches("POST", "/v1/conversations"), ("mistral", "openai")).endpoint.charging == "metered"  # type: ignore[union-attr]
 

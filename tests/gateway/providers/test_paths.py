@@ -93,7 +93,7 @@ CASES = [
         None,
         {"project": "p"},
         "/v1/projects/paig/locations/us-east1/batchPredictionJobs",
-        "https://global-aiplatform.googleapis.com/v1/projects/p/locations/global/batchPredictionJobs",
+        "https://aiplatform.googleapis.com/v1/projects/p/locations/global/batchPredictionJobs",
     ),
     (
         "google-vertex",

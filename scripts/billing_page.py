@@ -144,7 +144,7 @@ def tables() -> str:
             ),
         ),
         "## Rates by rule\n",
-        "For models whose price in the price book leaves them out.\n",
+        "Rates that the price book leaves out for models that it has.\n",
         table("price source | models | rule | origin", rules()),
         "## Charges that providers state\n",
         table("provider | where", ([f"`{name}`", rule.where] for name, rule in CHARGES.items())),

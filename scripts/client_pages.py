@@ -103,20 +103,20 @@ The gateway speaks the protocol that Claude Code 2.1.332 describes (`claude gate
 **What was run.** Claude Code 2.1.332 against `paig serve` with https, in a network in which every address is recorded, with
 [oidc-provider](https://www.npmjs.com/package/oidc-provider) as the identity provider, by hand: start, "Enter to connect", trust
 the certificate, type the code at the identity provider, "Signed in to Cloud gateway as bob@example.com", first answer (its row is
-the person's), `/logout` (the key is gone). All of it went to the gateway; the gateway's key went to no other host. It held
-what follows to be necessary:
+the person's), `/logout` (the key is gone). All requests went to the gateway; the gateway's key went to no other host. Claude
+Code required:
 
 - **A certificate that the machine trusts.** With a certificate authority of your own, install that in the system, or name its
   file in `NODE_EXTRA_CA_CERTS`; otherwise Claude Code says "Could not verify the gateway's TLS certificate" and sends nothing.
-- **The person's word for that certificate.** Claude Code shows the beginning of its SHA-256 fingerprint once for each host, keeps it in
-  `~/.claude/.credentials.json`, and asks again when the certificate is another one. `paig serve --tls` makes a certificate at
+- **The person's confirmation of that certificate.** Claude Code shows the beginning of its SHA-256 fingerprint once for each host, keeps it in
+  `~/.claude/.credentials.json`, and asks again when the certificate changes. `paig serve --tls` makes a certificate at
   every start, so serve one of your own with `tls_cert` and `tls_key`.
 - **A host name with a private address.** With a public one Claude Code says "Gateway hosts must be on your organization's private
   network"; the managed setting `gatewayInternalNetworks` names public blocks that belong to yours.
 
-The page where a person confirms the code is the identity provider's, at another host than the gateway: Claude Code takes that.
+The page where a person confirms the code is at the identity provider's host, not the gateway's; Claude Code accepts that.
 
-What is missing, because it is not described or not of use here:
+What is missing, because it is not documented or not useful here:
 
 - Metrics, logs and traces (`POST /v1/metrics`, `/v1/logs`, `/v1/traces`) are not accepted, so do not turn them on in
   `claude_settings`. The ledger has what each session cost.
@@ -128,7 +128,7 @@ What is missing, because it is not described or not of use here:
 
 _LITELLM = (
     " LiteLLM takes `OPENAI_API_KEY` for each provider that has no key of its own, so keys of other providers that your environment"
-    " lacks are set to `unused`; and it makes SageMaker's address from the region, so that is one which no host has."
+    " lacks are set to `unused`. LiteLLM makes SageMaker's address from the region, so the region is a name that no host has."
 )
 _LOCAL = (
     " With `paig serve --tls` on this machine `paig run` and `paig setup` write the address with `localhost`, because the program"

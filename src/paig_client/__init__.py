@@ -1,6 +1,6 @@
 """paig's client: what applications and operators import.
 
-Every public name is imported when it is first used.
+Every public name is imported when it is first used. `own_gateway` decides whether the admin token may be sent.
 
 Never true: `import paig_client` loads an SDK, an HTTP client or a keyring; a gateway key is sent anywhere but to its
 gateway.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 Wanted = Mapping[str, object]
-"""Values by name; a mapping is merged into what is there, None removes the name (TOML alone)."""
+"""Values by name; a mapping is merged into what is there, None removes the name (only in TOML)."""
 
 _GAP = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.S)
 _REST_OF_LINE = re.compile(r"[ \t]*(?:/\*[^\n]*?\*/[ \t]*)*(?://[^\r\n]*)?")
@@ -67,7 +67,7 @@ def set_toml(text: str, wanted: Wanted) -> str:
 
 def set_dotenv(text: str, wanted: Mapping[str, str]) -> str:
     """Set variables in a `.env` file: where they are, else at its end."""
-    return _in_its_own_bytes(text, wanted, _set_dotenv)
+    return _keeping_line_ends(text, wanted, _set_dotenv)
 
 
 def _set_dotenv(text: str, wanted: Wanted) -> str:
@@ -88,13 +88,13 @@ def _preserving(
     """
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
     before = parse(plain) if plain.strip() else {}
-    found = _in_its_own_bytes(text, wanted, edit)
+    found = _keeping_line_ends(text, wanted, edit)
     if parse(found.removeprefix("\ufeff").replace("\r\n", "\n")) != merged(before, wanted):
         raise ValueError("the place for the gateway is written in a form that this command does not edit")
     return found
 
 
-def _in_its_own_bytes(text: str, wanted: Wanted, edit: Callable[[str, Wanted], str]) -> str:
+def _keeping_line_ends(text: str, wanted: Wanted, edit: Callable[[str, Wanted], str]) -> str:
     """Edit text with its line ends as `\\n`, and without its byte order mark; both are as before afterwards."""
     mark, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     crlf = "\r\n" in body and body.count("\r\n") == body.count("\n")

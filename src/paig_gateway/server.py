@@ -454,7 +454,7 @@ def _admin_origin(server: ServerSpec, certificate: Certificate | None) -> str:
 def _announced(home: Path, origin: str) -> Generator[None, None, None]:
     """Write the address of this gateway into the home folder, in a file that stays locked as long as it runs.
 
-    The command line sends the token in the home folder only to these addresses (`paig_client.listener`).
+    The command line sends the token in the home folder only to these addresses (`paig_client.own_gateway`).
     """
     if sys.platform == "win32":
         yield

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from paig_client import listener
+from paig_client import own_gateway
 from paig_gateway.app import OpenDatabase
 from paig_gateway.config import Config, LedgerSpec
 from paig_gateway.server import _announced, serve
@@ -159,9 +159,9 @@ def test_gateways_with_the_same_process_id_announce_themselves(tmp_path: Path, m
     monkeypatch.setenv("PAIG_HOME", str(tmp_path))
     with _announced(tmp_path, "http://10.0.0.1:8787"):
         with _announced(tmp_path, "http://10.0.0.2:8787"):
-            assert {one.url: one.pid for one in listener.gateways()} == {
+            assert {one.url: one.pid for one in own_gateway.gateways()} == {
                 "http://10.0.0.1:8787": os.getpid(),
                 "http://10.0.0.2:8787": os.getpid(),
             }
-        assert listener.running() == ["http://10.0.0.1:8787"]
-    assert listener.running() == []
+        assert own_gateway.running() == ["http://10.0.0.1:8787"]
+    assert own_gateway.running() == []

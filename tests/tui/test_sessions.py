@@ -128,9 +128,9 @@ async def test_the_section_says_what_is_wrong_and_what_to_do(world: World) -> No
         await hand.sees("session over-budget", "├─ Explore", "of $0.0350 in 'agents'", "from caches")
         await hand.press("escape")
         await hand.point("halted halted-session")
-        await hand.sees("Stopped by token:admin", "x go on")
+        await hand.sees("Stopped by token:admin", "x resume")
         await hand.press("x")
-        await hand.sees("The session goes on.")
+        await hand.sees("The session is resumed.")
         assert (await world.admin.session("halted-session")).stopped_by is None
         await hand.press("u")
         await hand.sees("Undone")

@@ -65,7 +65,7 @@ EXPLAINED: Mapping[str, tuple[str, str]] = {
     ),
     "loop-stopped": (
         "Its session was stopped, or went round in circles.",
-        "Change the request or begin another session; an administrator can let it go on: paig sessions resume.",
+        "Change the request or begin another session; an administrator can resume it: paig sessions resume.",
     ),
     "bad-request": ("The request cannot be read in one way only.", "Correct the request as the message says."),
     "ambiguous-request": (

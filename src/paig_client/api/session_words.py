@@ -15,7 +15,7 @@ def session_trouble(session: Session) -> list[tuple[str, str]]:
     found = []
     if session.stopped_by:
         text = f"Stopped by {session.stopped_by}: its requests are refused (429, loop-stopped)."
-        found.append(("stopped", f"{text} To let it go on: paig sessions resume."))
+        found.append(("stopped", f"{text} To resume it: paig sessions resume."))
     if (loop := session.loop) is not None:
         at = f"{loop.at:%d %b %H:%M} UTC"
         text = (

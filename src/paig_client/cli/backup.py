@@ -55,7 +55,7 @@ def restore(
     with extra("gateway"):
         from paig_gateway.backup import BackupError, manifest
         from paig_gateway.backup import restore as restore_from
-    from paig_client.listener import running
+    from paig_client.own_gateway import running
 
     if addresses := running():
         say(f"paig: a gateway runs with this PAIG_HOME at {', '.join(addresses)}: stop it before you restore")

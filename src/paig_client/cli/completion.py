@@ -70,7 +70,7 @@ def _beginning(start: str, words: Iterable[str]) -> list[str]:
 def _of_gateway(kind: str, context: typer.Context) -> list[str]:
     from paig_client.admin import AdminClient, AdminError
     from paig_client.credentials import CredentialError, resolve_admin
-    from paig_client.listener import check
+    from paig_client.own_gateway import check
     from paig_client.tls import verification
 
     try:

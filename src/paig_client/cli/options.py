@@ -149,7 +149,7 @@ def admin_access(url: str | None = None, profile: str | None = None) -> Access:
         CredentialError: There is no admin token for it, or the token must not be sent there.
     """
     from paig_client.credentials import resolve_admin
-    from paig_client.listener import UnencryptedError, check
+    from paig_client.own_gateway import UnencryptedError, check
 
     access = resolve_admin(url=url, profile=profile)
     try:

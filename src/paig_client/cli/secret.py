@@ -51,7 +51,7 @@ def reset(yes: Yes = False, json: JsonOption = False) -> None:
         from paig_gateway.database.engine import DatabaseError
         from paig_gateway.secret_rotation import reset
         from paig_gateway.secrets.errors import SecretsError
-    from paig_client.listener import running
+    from paig_client.own_gateway import running
 
     if addresses := running():
         say(f"paig: a gateway runs with this PAIG_HOME at {', '.join(addresses)}: stop it first")

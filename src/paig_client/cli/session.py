@@ -21,7 +21,7 @@ from paig_client.cli.values import did_you_mean
 if TYPE_CHECKING:
     from paig_client.api.resources import Health, Me
     from paig_client.credentials import Found
-    from paig_client.listener import Running
+    from paig_client.own_gateway import Running
 
 
 def login(
@@ -174,7 +174,7 @@ class _Status:
 def _status_of(url: str | None, profile: str | None) -> _Status:
     from paig_client import credentials, profiles
     from paig_client.cli.probe import Unreachable, alive, key_refusal
-    from paig_client.listener import gateways
+    from paig_client.own_gateway import gateways
 
     root = credentials.find_root(url, profile)
     found = _Status(root, str(profiles.home()), gateways=gateways())
@@ -273,7 +273,7 @@ def _health(where: Found, token: Found | None, trouble: str | None) -> tuple[Hea
     """The gateway's own state, the state of the admin token, and what is wrong with it."""
     from paig_client.admin import AdminClient, Refused
     from paig_client.credentials import Access, CredentialError
-    from paig_client.listener import check
+    from paig_client.own_gateway import check
     from paig_client.tls import verification
 
     if token is None:

@@ -105,7 +105,7 @@ def stop(id: Id, key: OfKey = None, json: JsonOption = False, url: Url = None, p
         found = admin.stop_session(id, key=key)
     if json:
         return print_json(found)
-    say(f"Session {id} of key {found.key} is stopped; it cost {usd(found.cost)}. `paig sessions resume` lets it go on.")
+    say(f"Session {id} of key {found.key} is stopped; it cost {usd(found.cost)}. `paig sessions resume` resumes it.")
 
 
 @app.command("resume", example="paig sessions resume 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")

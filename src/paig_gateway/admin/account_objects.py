@@ -16,7 +16,7 @@ from paig_gateway.formats.listing import listing
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.providers.endpoints import Endpoint, endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.egress import way_to
+from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.routing.failures import UpstreamError
 
@@ -139,7 +139,7 @@ class _List:
         if (beta := _BETAS.get((self.row.format.errors, self.row.path))) is not None:
             headers.append(beta)
         headers += await self.client.auth.headers(kind.auth, self.provider, self.credential, "GET", url, headers, b"")
-        answer = await self.client.upstream.send("GET", url, headers, None, way=way_to(self.provider))
+        answer = await self.client.upstream.send("GET", url, headers, None, way=own_egress(self.provider))
         try:
             body = bytearray()
             async for chunk in answer.chunks():

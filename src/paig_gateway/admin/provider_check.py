@@ -21,7 +21,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.egress import way_to
+from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.proxy.upstream import UpstreamResponse
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
@@ -140,7 +140,7 @@ async def _ask(provider: ActiveProvider, credential: Credential, probe: Probe, c
     except SigningError as error:
         return outcome("credential", f"{str(error)[0].upper()}{str(error)[1:]}.")
     try:
-        answer = await client.upstream.send(method, url, headers, probe.body, way=way_to(provider))
+        answer = await client.upstream.send(method, url, headers, probe.body, way=own_egress(provider))
         try:
             body = await _body(answer)
         finally:

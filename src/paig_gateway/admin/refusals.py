@@ -50,7 +50,7 @@ class RefusedRequests:
         kind: AttemptKind
         if error.code in _WRONG_TOKEN:
             kind = "token"
-        elif error.code in ("forbidden", "conflict"):  # a conflict that is a problem is with what must not be seen
+        elif error.code in ("forbidden", "conflict"):  # a conflict raised here is with a hidden object
             kind = "read" if request.scope["method"] in ("GET", "HEAD") else "action"
         else:
             return error

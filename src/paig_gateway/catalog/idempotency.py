@@ -89,7 +89,9 @@ def once(edit: Edit, repeat: Repeat[A] | None, make: Callable[[], A]) -> A:
         try:
             return repeat.answer.model_validate_json(vault.open(row.answer, purpose))
         except SecretKeyError as error:
-            raise CatalogError("conflict", "This was made before, and its answer can no longer be read.") from error
+            raise CatalogError(
+                "conflict", "This object was created before, and that answer can no longer be read."
+            ) from error
     session.exec(delete(RepeatRow).where(col(RepeatRow.created_at) <= edit.now - KEEP_MS))
     made = make()
     answer = vault.seal(made.model_dump_json().encode(), purpose)

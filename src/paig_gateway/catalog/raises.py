@@ -177,7 +177,9 @@ def _find(session: Session, place: Place) -> LimitRow:
     if place.owner_kind != "organisation":
         type = _TYPES.get(place.owner_kind)
         if type is None:
-            raise CatalogError("invalid", f"nothing of the kind '{place.owner_kind}' has limits", field="owner_kind")
+            raise CatalogError(
+                "invalid", f"objects of the kind '{place.owner_kind}' have no limits", field="owner_kind"
+            )
         owner_id = objects.get(session, type, owner).id
     found = select(LimitRow).where(
         LimitRow.owner_kind == place.owner_kind, LimitRow.owner_id == owner_id, LimitRow.window == place.window,

@@ -4,8 +4,8 @@ Python's `re` tries every alternative of `"(?:usage"|error"|…)` at each quotat
 each alternative is a pattern of its own, and it is tried only where its first, literal bytes occur at all: looking for
 bytes takes half of the time of a pattern. Patterns that share such bytes are ruled out together.
 
-The quotation mark before a name is not looked for either, which takes a quarter less. So a longer name with the same
-end is found as well; its event is looked at in vain.
+The quotation mark before a name is not searched for either, which saves a quarter of the time. A longer name with the
+same ending is then found as well, and its event is read for nothing.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ _KNOWN = frozenset(map(_plain, _NAMES))
 _TYPES = frozenset({"item_reference", "file_id", "agent"})
 """Objects of these types name something by their own `id`."""
 _ALL = frozenset({"stored_completions", "responses"})
-"""Sources of these types are all that the account has; no key owns that."""
+"""Sources of these types mean everything that the account has, which no key owns."""
 _DATA_SOURCE = "data_source"
-"""An eval run's, which may have the type `responses` itself; what counts is the source in it."""
+"""The data source of an eval run: its own type may be `responses`, but the source inside it decides."""
 _WORDS = frozenset(word.encode() for word in (*_KNOWN, *map(_plain, (*_TYPES, *_ALL))))
 _LONGEST = max(map(len, _NAMES)) + 8
 _QUOTED = re.compile(rb'"([A-Za-z_]{2,%d})"' % _LONGEST)

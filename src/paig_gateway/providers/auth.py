@@ -50,7 +50,7 @@ class Authenticator:
         proxy: URL of an HTTP proxy, `direct` for none; None if it is not set.
         ca_file: A PEM file of authorities to trust besides the system's, or None.
         trust_env: Whether the environment names the proxy, if none is set.
-        forbids: Whether a host with these addresses may not be connected to.
+        forbids: Whether the gateway must not connect to a host with these addresses.
     """
 
     clock: Callable[[], float] = time.time
@@ -168,7 +168,7 @@ def _ascii(provider: ActiveProvider, secret: str) -> bytes:
 
 
 def _google_transport(auth: Authenticator, provider: ActiveProvider) -> GoogleRequest:
-    """What google-auth sends its requests for tokens with: the provider's proxy and trust, and bounded answers."""
+    """The HTTP client of google-auth: with the provider's proxy and trust, and bounded answers."""
     import google.auth.exceptions
     import httpx2
     from google.auth.transport import Request, Response
@@ -218,7 +218,7 @@ def _google_transport(auth: Authenticator, provider: ActiveProvider) -> GoogleRe
                         method, url, content=body, headers={"accept-encoding": "identity", **(headers or {})}
                     ) as response,
                 ):
-                    if direct:  # the name may lead elsewhere by now
+                    if direct:  # the name may resolve to another address by now
                         peer = response.extensions["network_stream"].get_extra_info("server_addr")
                         _check_peer(auth, url, [str(peer[0])] if peer else [])
                     encoding = response.headers.get("content-encoding", "identity")
@@ -258,10 +258,10 @@ def _fetch_google_token(auth: Authenticator, provider: ActiveProvider, secret: s
 
 
 def _check_addresses(auth: Authenticator, url: str) -> None:
-    """See that the name in a URL does not lead where the gateway must not connect.
+    """Check that the name in a URL does not resolve to an address that the gateway must not connect to.
 
     Raises:
-        OSError: It does, or the name is not known.
+        OSError: It does, or it cannot be resolved.
         ValueError: It is not a URL.
     """
     parts = urlsplit(url)

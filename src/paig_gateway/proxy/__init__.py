@@ -5,6 +5,7 @@ meter watches for usage; then it settles.
 
 - `request` reads what must be known, `exchange` is one request and its outcome, `hold` reserves money for it.
 - `failover` tries one candidate after the other; `upstream` and `upstream_connection` speak HTTP to providers.
+- `admission` bounds what is in flight; `binding` says which limits bind; `stored` guards stored objects.
 - `response` relays, `meter` watches, `settling` charges; `headers` and `browsers` say what may pass.
 
 Never true: a request sent without a durable hold; a byte changed that the contract does not name; a second candidate

@@ -48,8 +48,8 @@ class Egress:
     ca_file: str | None = None
 
 
-def way_to(provider: ActiveProvider) -> Egress | None:
-    """A provider's own settings for outbound connections; None for the server's."""
+def own_egress(provider: ActiveProvider) -> Egress | None:
+    """A provider's own settings for outbound connections; None if it uses the server's."""
     if provider.upstream_proxy is None and provider.upstream_ca is None:
         return None
     return Egress(provider.upstream_proxy, provider.upstream_ca)

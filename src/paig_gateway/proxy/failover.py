@@ -22,7 +22,7 @@ from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.proxy.content_encoding import UnknownEncoding, decoder
-from paig_gateway.proxy.egress import way_to
+from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
@@ -460,7 +460,7 @@ class Failover:
         if query:
             url = f"{url}?{query.decode('latin-1')}"
         signed = await self._auth.headers(kind.auth, provider, candidate.credential, method, url, headers, body)
-        head = self._upstream.head(method, url, [*headers, *signed], way=way_to(provider))
+        head = self._upstream.head(method, url, [*headers, *signed], way=own_egress(provider))
         if self._auth.is_steady(kind.auth) and len(head.lines) <= LONGEST_HEAD:
             if len(self._heads) >= MOST_HEADS:
                 self._heads.clear()

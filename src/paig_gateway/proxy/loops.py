@@ -108,7 +108,7 @@ class Loops:
             raise GatewayError(
                 "loop-stopped",
                 f"The session '{session}' spent ${format_usd(watched.spent)} within a minute, more than the "
-                f"${format_usd(rule.usd_per_minute or 0)} that a session may. It may go on in the next minute.",
+                f"${format_usd(rule.usd_per_minute or 0)} that a session may. It can continue in the next minute.",
                 details={"session": session, "kind": "spending", "spent": format_usd(watched.spent)},
                 retry_after=60 - wait,
             )

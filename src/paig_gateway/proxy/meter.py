@@ -137,7 +137,7 @@ class StreamMeter:
         return self._after_held(raw)
 
     def _after_held(self, raw: bytes) -> bytes:
-        """An event, after those that were held back if it has a choice: what the gateway asked for comes later."""
+        """An event, after those held back if it has a choice: the usage that the gateway asked for comes last."""
         if not self._held or _CHOICE.search(raw) is None:
             return raw
         held, self._held = self._held, b""

@@ -130,7 +130,7 @@ def answer(shape: ListShape, models: Mapping[str, str], model: str | None) -> by
 
 
 _MISTRALS: Mapping[str, object] = {"type": "base", "capabilities": {}}
-"""What Mistral's SDK needs in a list that is otherwise OpenAI's (mistralai 3.7); other clients pass it over."""
+"""What Mistral's SDK needs in a list that is otherwise OpenAI's (mistralai 3.7); other clients ignore it."""
 
 
 def _one(shape: ListShape, model: str, route: str) -> dict[str, object]:

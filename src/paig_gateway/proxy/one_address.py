@@ -194,7 +194,7 @@ def _read_by_each(speaking: Mapping[str, tuple[ActiveRoute, endpoints.Match]], r
     """The request as the format of each route reads it, without the routes whose format cannot.
 
     Raises:
-        GatewayError: None of them can; as the first one says.
+        GatewayError: None of them can read it; this is the first one's error.
     """
     calls: dict[str, Call] = {}
     wrong: GatewayError | None = None

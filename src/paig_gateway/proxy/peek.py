@@ -112,14 +112,14 @@ class PeekableResponse:
 
 
 _SHOWN_BY = 16
-"""Bytes of text after which an answer that shows no framing is taken for what its label says."""
+"""If this many bytes of text show no framing, the content type decides."""
 
 
 async def shown(answer: PeekableResponse, framing: Framing, deadline: float) -> Framing | None:
-    """How an answer is split into events, as its first bytes show; None for a body of JSON, whatever its label.
+    """How an answer is split into events, as its first bytes show; None for a body of JSON, whatever its content type.
 
     Args:
-        framing: What its label says.
+        framing: What its content type says.
         deadline: When these bytes must have come, on the event loop's clock.
     """
     time = asyncio.get_running_loop().time
@@ -140,7 +140,7 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
     preamble is kept back for `PEEK_SECONDS` at most, so that the client sees that the provider is working.
 
     Args:
-        answer: The answer; what was read of it already counts.
+        answer: The answer; bytes that were read already count too.
         framing: How it is split into events.
         deadline: When the first event must have come, on the event loop's clock.
 

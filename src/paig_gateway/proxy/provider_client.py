@@ -11,7 +11,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.egress import way_to
+from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import HealthTracker
@@ -48,7 +48,7 @@ class ProviderClient:
         if "anthropic" in kind.speaks:
             headers.append((b"anthropic-version", b"2023-06-01"))
         headers += await self.auth.headers(kind.auth, provider, credential, "GET", url, headers, b"")
-        answer = await self.upstream.send("GET", url, headers, None, way=way_to(provider))
+        answer = await self.upstream.send("GET", url, headers, None, way=own_egress(provider))
         try:
             yield answer
         finally:

@@ -300,8 +300,8 @@ class StoredObjects:
         if cut is None:
             raise GatewayError(
                 "not-allowed",
-                "This list tells how many objects there are at the provider, other owners' among them, so the gateway "
-                "does not pass it. Ask an administrator for stored = 'shared', or for an account of your own.",
+                "This list shows how many objects the provider has, other owners' included, so the gateway does "
+                "not pass it. Ask an administrator for stored = 'shared', or for an account of your own.",
             )
         return cut
 

@@ -38,7 +38,7 @@ _OWN_FILE = re.compile(r"secret\.key|admin\.token|new-keys|tls$|listening$|paig\
 """The gateway's own files in its home folder."""
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _TOKEN_ADDRESSES = ("token_uri", "token_url", "token_info_url", "service_account_impersonation_url")
-"""The fields of a Google credential in JSON that name where tokens are asked for."""
+"""The fields of a Google credential in JSON that name the address of a token server."""
 _SOURCES = {"file", "url", "headers", "format"}
 """What a stored Google credential's `credential_source` may hold."""
 _SYSTEM_FOLDERS = (Path("/proc"), Path("/sys"), Path("/dev"))
@@ -59,7 +59,7 @@ class SecuritySpec(Spec):
     upstream_hosts: list[str] | None = None
     """Patterns of the hosts that providers may have, such as `*.openai.com`."""
     names_by_project: bool = False
-    """Whether administrators of a project may name its keys only `PROJECT:…`, so that no name of another is told."""
+    """Whether administrators of a project must name its keys `PROJECT:…`, so that refusals disclose no other name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +154,12 @@ class References:
         return resolve(text, self.environ)
 
     def check_stored(self, literal: str) -> None:
-        """Make sure that a literal that is stored may be used: an earlier version may have let more pass.
+        """Make sure that a stored literal may be used: an earlier version may have accepted more.
 
         Raises:
             SecretReferenceError: `forbidden`.
         """
-        # It is not known whether the owner gave it, who may name more.
+        # The owner may name more, and who gave this literal is not known.
         if wrong := replace(self, of_owner=True)._forbids_literal(literal):
             raise SecretReferenceError("forbidden", wrong)
 
@@ -237,7 +237,7 @@ class References:
             file = source.get("file")
             return None if file is None else self._forbids_file(str(file))
         except (ValueError, SecretReferenceError) as error:
-            return f"names what the gateway does not use: {error}"
+            return f"names something that the gateway must not use: {error}"
 
     def _forbids_file(self, target: str) -> str | None:
         if any(Path(target).is_relative_to(folder) for folder in _SYSTEM_FOLDERS):

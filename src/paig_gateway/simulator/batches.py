@@ -18,7 +18,7 @@ import msgspec
 from . import anthropic, gemini
 from . import faults as fault_directives
 from .files import Files
-from .kept import Kept
+from .object_store import ObjectStore
 from .openai_common import SHAPE, body
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .traffic import Served
@@ -69,7 +69,7 @@ class Batch:
         return {end: sum(line.end == end for line in self.lines) for end in ends}
 
 
-class SimulatedBatches(Kept[Batch]):
+class SimulatedBatches(ObjectStore[Batch]):
     """The batches of all mounts."""
 
     def __init__(self, files: Files, operation_of: FindOperation, bill: Bill) -> None:

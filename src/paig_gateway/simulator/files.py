@@ -6,7 +6,7 @@ import email.parser
 import email.policy
 
 from . import gemini
-from .kept import Kept
+from .object_store import ObjectStore
 from .openai_common import SHAPE, body
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .wire import Document, new_id
@@ -15,7 +15,7 @@ StoredFile = tuple[Document, bytes]
 """A file's metadata and content."""
 
 
-class Files(Kept[StoredFile]):
+class Files(ObjectStore[StoredFile]):
     """The files of all mounts."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from . import gemini
-from .kept import Kept
+from .object_store import ObjectStore
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .wire import Document, inner, new_id
 
@@ -29,7 +29,7 @@ class Upload:
     done: bool = False
 
 
-class GeminiFiles(Kept[Upload]):
+class GeminiFiles(ObjectStore[Upload]):
     """The files of all mounts."""
 
     def __init__(self) -> None:

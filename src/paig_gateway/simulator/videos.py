@@ -13,7 +13,7 @@ from typing import Any
 
 from . import gemini
 from .files import form
-from .kept import Kept
+from .object_store import ObjectStore
 from .openai_common import SHAPE, body, headers, wanted_model
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .reply import Prompt, TokenCounts
@@ -50,7 +50,7 @@ class Video:
         return self.done and "[video:fail]" in self.prompt
 
 
-class Videos(Kept[Video]):
+class Videos(ObjectStore[Video]):
     """The videos of all mounts."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """What xAI's API has of its own: videos, and completions that are fetched later (`deferred`).
 
-A video costs seven cents a second, which its result states. Videos and deferred completions are at work at the first
-look, and done from the second on; `[video:never]` and `[video:fail]` work as with other videos.
+A video costs seven cents a second, which its result states. Videos and deferred completions are in progress at the
+first poll, and done from the second on; `[video:never]` and `[video:fail]` work as with other videos.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import openai_chat
-from .kept import Kept
+from .object_store import ObjectStore
 from .openai_common import SHAPE, body, headers, wanted_model
 from .operation import Operation, SimulatedAnswer, SimulatedRequest, free
 from .reply import Prompt, TokenCounts
@@ -27,15 +27,15 @@ class Deferred:
     """A completion that its client fetches later.
 
     Attributes:
-        looks: How many more looks find it at work.
+        looks: How many more polls find it in progress.
     """
 
     answer: SimulatedAnswer
     looks: int = 1
 
 
-class DeferredCompletions(Kept[Deferred]):
-    """Those of all mounts."""
+class DeferredCompletions(ObjectStore[Deferred]):
+    """The deferred completions of all mounts."""
 
     def __init__(self) -> None:
         super().__init__("Deferred completion '{id}' not found.")

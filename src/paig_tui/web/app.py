@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from paig_tui.web import terminal
 from paig_tui.web.child import ChildFailed, Opening
-from paig_tui.web.login import BrowserLogin, Door, LinkRefused
+from paig_tui.web.login import BrowserLogin, BrowserLogins, LinkRefused
 from paig_tui.web.terminal import Download, Receive, Send, TerminalEnded
 
 MAX_TERMINALS = 8
@@ -56,14 +56,14 @@ def policy(origin: str, nonce: str) -> str:
 
 
 class WebRefusal(Exception):
-    """A refused request: it is answered with a status and a sentence."""
+    """The request is refused, with a status and a sentence."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-class BrokenOff(Exception):
+class ClientDisconnected(Exception):
     """The client disconnected before its request was complete."""
 
 
@@ -73,12 +73,12 @@ class WebTerminal:
     Args:
         origin: The one address that browsers use, such as `http://127.0.0.1:8788`.
         opening: The gateway and token of the terminals.
-        door: The links and logins.
+        logins: The links and the logged-in browsers.
         tell: Shows a line to the person who started the server.
     """
 
-    def __init__(self, origin: str, opening: Opening, door: Door, tell: Callable[[str], None]) -> None:
-        self.origin, self.opening, self.door, self.tell = origin, opening, door, tell
+    def __init__(self, origin: str, opening: Opening, logins: BrowserLogins, tell: Callable[[str], None]) -> None:
+        self.origin, self.opening, self.logins, self.tell = origin, opening, logins, tell
         self.host = urlsplit(origin).netloc
         secure = origin.startswith("https:")
         # Cookies are shared by all ports of a host: the port in the name tells two servers apart.
@@ -97,7 +97,7 @@ class WebTerminal:
                 await self._http(scope, receive, send)
             except WebRefusal as refused:
                 await self._answer(send, refused.status, f"{refused}\n".encode())
-            except BrokenOff:
+            except ClientDisconnected:
                 pass
 
     async def _http(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -136,9 +136,9 @@ class WebTerminal:
 
     async def _enter(self, headers: dict[str, str], address: str, receive: Receive, send: Send) -> None:
         token = await _body(receive)
-        agent = headers.get("user-agent", "a browser that does not say which")[:120]
+        agent = headers.get("user-agent", "an unknown browser")[:120]
         try:
-            given = self.door.enter(token)
+            given = self.logins.enter(token)
         except LinkRefused as error:
             line = f"✕ a link was refused to {address}, {agent}: {error}"
             if error.suspicious:
@@ -153,7 +153,7 @@ class WebTerminal:
     async def _leave(self, headers: dict[str, str], send: Send) -> None:
         login = self._login(headers)
         if login is not None:
-            self.door.leave(login)
+            self.logins.leave(login)
             self.tell("· a browser logged out")
         await self._answer(send, 200, b"", cookies=(f"{self.cookie}={self.attributes}; Max-Age=0",))
 
@@ -209,7 +209,7 @@ class WebTerminal:
         logged_out = asyncio.Event()
         self.terminals += 1
         try:
-            with self.door.holding(login, logged_out.set):
+            with self.logins.holding(login, logged_out.set):
                 problem = await terminal.run(self.opening, hello.size, logged_out, self.downloads, receive, send)
         finally:
             self.terminals -= 1
@@ -232,13 +232,13 @@ class WebTerminal:
             raise WebRefusal(403, "The request did not come from a page of this server.")
 
     def _own_visit(self, headers: dict[str, str]) -> bool:
-        """Whether no page of another port led here, which `SameSite` would allow; not every browser tells."""
+        """False if a page of another port led here, which `SameSite` allows; not every browser says so."""
         return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
     def _login(self, headers: dict[str, str]) -> BrowserLogin | None:
         pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
         return next(
-            (login for name, _, value in pairs if name == self.cookie and (login := self.door.login(value))), None
+            (login for name, _, value in pairs if name == self.cookie and (login := self.logins.login(value))), None
         )
 
     def _headers(self, headers: dict[str, str], cookies: Iterable[str] = ()) -> list[tuple[bytes, bytes]]:
@@ -282,7 +282,7 @@ async def _body(receive: Receive) -> str:
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            raise BrokenOff
+            raise ClientDisconnected
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_TOKEN:

@@ -17,24 +17,24 @@ from dataclasses import asdict, dataclass, field
 
 STARTED = b"__GANGLION__\n"
 """The driver's first output."""
-START_BOUND = 20.0
+START_SECONDS = 20.0
 """Seconds that a start may take."""
-STUCK = 30.0
-"""Seconds without progress after which a child or a browser is given up."""
-GRACE = 2.0
+STALL_SECONDS = 30.0
+"""Seconds without progress after which a child or a browser counts as failed."""
+GRACE_SECONDS = 2.0
 """Seconds that a child has to end by itself."""
 MAX_PACKET = 16 * 1024 * 1024
 _TAIL = 4000
 
 COMMAND = (sys.executable, "-P", "-m", "paig_tui.web.inside")
 """No shell, and no input of a browser. `-P` keeps modules of the current folder out."""
-PASSED_ON = (
+INHERITED = (
     *("PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME"),
     *("SYSTEMROOT", "USERPROFILE", "LOCALAPPDATA", "APPDATA", "TEMP", "TMP", "XDG_DATA_HOME"),
     *("PAIG_HOME", "PAIG_THEME", "PAIG_TRACE_URL", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 """All variables that a child inherits. None of them may hold a secret."""
-TOLD = tuple(
+SENT_BY_PIPE = tuple(
     name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())
 )
 """Variables that may hold a password: sent through the pipe, as the token is."""
@@ -63,7 +63,7 @@ class Opening:
 def environment(ours: Mapping[str, str], size: tuple[int, int]) -> dict[str, str]:
     """The environment of a child; `size` is its terminal's."""
     return {
-        **{name: ours[name] for name in PASSED_ON if name in ours},
+        **{name: ours[name] for name in INHERITED if name in ours},
         "TEXTUAL_DRIVER": "paig_tui.web.driver:Driver",
         "TEXTUAL_COLOR_SYSTEM": "truecolor",
         "TERM": "xterm-256color",
@@ -87,7 +87,7 @@ class Child:
 
     @classmethod
     async def start(cls, opening: Opening, size: tuple[int, int]) -> Child:
-        """Start one.
+        """Start a child.
 
         Raises:
             ChildFailed: It ended at once, or took too long.
@@ -104,9 +104,9 @@ class Child:
                 start_new_session=True,
             )
         )
-        told = {name: os.environ[name] for name in TOLD if name in os.environ}
+        told = {name: os.environ[name] for name in SENT_BY_PIPE if name in os.environ}
         try:
-            async with asyncio.timeout(START_BOUND):
+            async with asyncio.timeout(START_SECONDS):
                 await child._write(b"", json.dumps({**asdict(opening), "environment": told}).encode())
                 await child._out.readuntil(STARTED)
         except BaseException as error:
@@ -141,7 +141,7 @@ class Child:
                 head = await self._out.readexactly(5)
                 size = int.from_bytes(head[1:], "big")
                 if size > MAX_PACKET:
-                    raise ChildFailed(f"a packet of {size} bytes")
+                    raise ChildFailed(f"it sent a packet of {size} bytes, which is too long")
                 content = await self._out.readexactly(size)
             except asyncio.IncompleteReadError:
                 return
@@ -167,7 +167,7 @@ class Child:
         """End the child: close the pipe, and kill it if it does not end."""
         self._in.close()
         try:
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(GRACE_SECONDS):
                 while await self._out.read(65536):  # it may be waiting to be read
                     pass
                 await self._process.wait()
@@ -186,13 +186,13 @@ class Child:
 
     async def _write(self, kind: bytes, content: bytes) -> None:
         try:
-            async with asyncio.timeout(STUCK):
+            async with asyncio.timeout(STALL_SECONDS):
                 self._in.write(kind + len(content).to_bytes(4, "big") + content)
                 await self._in.drain()
         except TimeoutError as error:
-            raise ChildFailed("it reads nothing any more") from error
+            raise ChildFailed("it no longer reads its input") from error
         except OSError as error:
-            raise ChildFailed("it is gone") from error
+            raise ChildFailed("it has ended") from error
 
     async def _listen(self) -> None:
         while part := await self._err.read(4096):

@@ -59,8 +59,8 @@ class LoginSecrets:
     proof: str = field(repr=False)
 
 
-class Door:
-    """Links and logins; only digests of secrets are kept."""
+class BrowserLogins:
+    """The links and the logged-in browsers; only digests of secrets are kept."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -88,7 +88,7 @@ class Door:
                 raise LinkRefused("This link was used already; a link works once.", suspicious=True)
             raise LinkRefused("There is a newer link than this.")
         if self._link is None or not hmac.compare_digest(self._link[0], digest):
-            raise LinkRefused("This link is not known here: it may be of an earlier run, or incomplete.")
+            raise LinkRefused("This link is unknown: it may be from an earlier run, or incomplete.")
         if self._clock() >= self._link[1]:
             raise LinkRefused("This link is too old.")
         self._link = None

@@ -27,7 +27,7 @@ from paig_client.addresses import is_loopback, root
 from paig_tui.text import safe
 from paig_tui.web.app import WebTerminal
 from paig_tui.web.child import Opening
-from paig_tui.web.login import LINK_LIFE, Door
+from paig_tui.web.login import LINK_LIFE, BrowserLogins
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8788
 _WILDCARDS = ("0.0.0.0", "::", "")
@@ -66,8 +66,8 @@ def origin_of(host: str, port: int, *, tls: bool = False, public_url: str | None
     """
     if public_url is None and host in _WILDCARDS:
         raise AddressRefused(
-            f"{host} is every address and none that a browser can use: name one with --host, or say with --public-url"
-            " what browsers use."
+            f"{host} means every address of this machine, and a browser needs one: name it with --host, or with"
+            " --public-url the address that browsers use."
         )
     name = f"[{host}]" if ":" in host else host
     try:
@@ -75,11 +75,13 @@ def origin_of(host: str, port: int, *, tls: bool = False, public_url: str | None
     except ValueError as error:
         raise AddressRefused(str(error).replace("gateway address", "address for browsers")) from error
     if origin.count("/") > 2:
-        raise AddressRefused(f"--public-url must end with the host: {origin} has a path, and cookies know no paths.")
+        raise AddressRefused(
+            f"--public-url must end with the host: {origin} has a path, and the terminal UI needs a host of its own."
+        )
     if not origin.startswith("https:") and not is_loopback(origin):
         raise AddressRefused(
             f"{origin} would show keys and your admin rights to anybody who listens on the network. From another"
-            f" machine use ssh -L {port}:127.0.0.1:{port} and leave --host away; or serve https with --tls; or put an"
+            f" machine use ssh -L {port}:127.0.0.1:{port} and leave out --host; or serve https with --tls; or put an"
             " https proxy in front and name it with --public-url."
         )
     return origin
@@ -227,34 +229,34 @@ def main(
 
 
 async def _serve(opening: Opening, origin: str, listener: socket.socket, tls: Tls | None) -> None:
-    door = Door(lambda: datetime.now(UTC))
-    app = WebTerminal(origin, opening, door, _tell)
+    logins = BrowserLogins(lambda: datetime.now(UTC))
+    app = WebTerminal(origin, opening, logins, _tell)
     if (task := asyncio.current_task()) is not None and os.name == "posix":
         for number in (signal.SIGTERM, signal.SIGHUP):  # as with Ctrl+C, terminals end cleanly
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with serving(app, listener, tls):
-        may = "look, and change nothing" if opening.read_only else "do all that your admin token may"
+        may = "look, but change nothing" if opening.read_only else "do all that your admin token may"
         print(f"The terminal UI of {opening.url} for browsers. Anybody who opens the link can {may}.")
         if tls is not None:
             print(f"The certificate's SHA-256 fingerprint: {tls.fingerprint}")
-        _invite(origin, door)
+        _invite(origin, logins)
         loop = asyncio.get_running_loop()
-        said: asyncio.Queue[str] = asyncio.Queue()
+        typed: asyncio.Queue[str] = asyncio.Queue()
         if sys.stdin.isatty():
-            _listen_to_keys(lambda line: loop.call_soon_threadsafe(said.put_nowait, line))
+            _listen_to_keys(lambda line: loop.call_soon_threadsafe(typed.put_nowait, line))
         while True:
-            match (await said.get()).strip().lower():
+            match (await typed.get()).strip().lower():
                 case "":
-                    _invite(origin, door)
+                    _invite(origin, logins)
                 case "x":
-                    _tell(f"· logged out: {door.leave()} browser(s)")
+                    _tell(f"· logged out: {logins.leave()} browser(s)")
                 case other:
-                    print(f"Not known: {safe(other)}. Enter is a new link, x logs every browser out, Ctrl+C stops.")
+                    print(f"Unknown: {safe(other)}. Enter prints a new link, x logs every browser out, Ctrl+C stops.")
 
 
-def _invite(origin: str, door: Door) -> None:
+def _invite(origin: str, logins: BrowserLogins) -> None:
     minutes = int(LINK_LIFE.total_seconds() // 60)
-    print(f"\nOpen within {minutes} minutes; it works once:\n\n  {origin}/login#{door.link()}\n")
+    print(f"\nOpen within {minutes} minutes; it works once:\n\n  {origin}/login#{logins.link()}\n")
     keys = "Enter: a new link · x Enter: log every browser out · " if sys.stdin.isatty() else ""
     print(f"{keys}Ctrl+C: stop", flush=True)
 

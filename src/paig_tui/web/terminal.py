@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 
 from textual._binary_encode import load
 
-from paig_tui.web.child import STUCK, Child, ChildFailed, Opening
+from paig_tui.web.child import STALL_SECONDS, Child, ChildFailed, Opening
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-EXITED, FAILED, MISSPOKEN, LOGGED_OUT, FULL = 1000, 1011, 4000, 4001, 4002
+EXITED, FAILED, PROTOCOL_ERROR, LOGGED_OUT, FULL = 1000, 1011, 4000, 4001, 4002
 """Close codes: quit; internal failure; protocol error; not logged in; too many terminals."""
-HELLO_BOUND = 10.0
+HELLO_SECONDS = 10.0
 """Seconds until the browser's first message must arrive."""
 CHUNK = 64 * 1024
 MAX_DOWNLOADS = 4
@@ -68,10 +68,10 @@ class Download:
         """
         await self.child.tell("deliver_chunk_request", key=self.key, size=CHUNK)
         try:
-            async with asyncio.timeout(STUCK):
+            async with asyncio.timeout(STALL_SECONDS):
                 chunk = await self.arrived.get()
         except TimeoutError as error:
-            raise ChildFailed("the download came to a halt") from error
+            raise ChildFailed("the download stalled") from error
         if chunk is None:
             raise ChildFailed("the terminal was closed")
         return chunk
@@ -92,13 +92,13 @@ async def hello(receive: Receive) -> Hello:
         TerminalEnded: It is not valid, or does not come.
     """
     try:
-        async with asyncio.timeout(HELLO_BOUND):
+        async with asyncio.timeout(HELLO_SECONDS):
             message = _payload(await receive())
     except TimeoutError:
-        raise TerminalEnded(MISSPOKEN) from None
+        raise TerminalEnded(PROTOCOL_ERROR) from None
     content = _json(message) if isinstance(message, str) else None
     if content is None or not isinstance(proof := content.get("proof"), str):
-        raise TerminalEnded(MISSPOKEN)
+        raise TerminalEnded(PROTOCOL_ERROR)
     return Hello(proof, _size(content.get("size")))
 
 
@@ -182,12 +182,12 @@ async def _from_browser(child: Child, receive: Receive) -> NoReturn:
             try:
                 message.decode()
             except UnicodeDecodeError:
-                raise TerminalEnded(MISSPOKEN) from None
+                raise TerminalEnded(PROTOCOL_ERROR) from None
             await child.type(message)
             continue
         content = _json(message)
         if content is None:
-            raise TerminalEnded(MISSPOKEN)
+            raise TerminalEnded(PROTOCOL_ERROR)
         if "size" in content:
             width, height = _size(content["size"])
             await child.tell("resize", width=width, height=height)
@@ -225,9 +225,9 @@ async def _until(logged_out: asyncio.Event) -> NoReturn:
 
 async def _send(send: Send, content: dict[str, object]) -> None:
     try:
-        async with asyncio.timeout(STUCK):
+        async with asyncio.timeout(STALL_SECONDS):
             await send({"type": "websocket.send", **content})
-    except OSError:  # a browser that reads nothing counts as gone
+    except OSError:  # a browser that reads nothing counts as disconnected
         raise TerminalEnded(None) from None
 
 
@@ -251,4 +251,4 @@ def _size(value: object) -> tuple[int, int]:
     match value:
         case [int(columns), int(rows)] if 0 < columns <= MAX_COLUMNS and 0 < rows <= MAX_ROWS:
             return columns, rows
-    raise TerminalEnded(MISSPOKEN)
+    raise TerminalEnded(PROTOCOL_ERROR)

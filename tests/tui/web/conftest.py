@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from paig_gateway.simulator.serve import running_simulator
 from paig_tui.web.app import WebTerminal
 from paig_tui.web.child import Opening
-from paig_tui.web.login import Door
+from paig_tui.web.login import BrowserLogins
 from paig_tui.web.serve import Tls, listen, origin_of, serving
 from tests.gateway.end_to_end.conftest import ADMIN, World, environment, running_world, simulated_providers
 
@@ -143,13 +143,13 @@ class Site(Visitor):
     """A visitor of the server, and the lines that the server printed."""
 
     app: WebTerminal = field(kw_only=True)
-    door: Door = field(kw_only=True)
+    logins: BrowserLogins = field(kw_only=True)
     clock: Clock = field(kw_only=True)
     told: list[str] = field(kw_only=True)
 
     async def enter(self) -> None:
         """Log in with a new link."""
-        assert (await self.log_in(self.door.link())).status_code == 200
+        assert (await self.log_in(self.logins.link())).status_code == 200
 
 
 @asynccontextmanager
@@ -158,13 +158,13 @@ async def site_at(
 ) -> AsyncIterator[Site]:
     """A server for the gateway at an address."""
     clock, told = Clock(), list[str]()
-    door = Door(clock)
+    logins = BrowserLogins(clock)
     listener = listen("127.0.0.1", 0)
     origin = origin_of("127.0.0.1", listener.getsockname()[1], tls=tls is not None)
-    app = WebTerminal(origin, Opening(url, ADMIN, "prod", read_only), door, told.append)
+    app = WebTerminal(origin, Opening(url, ADMIN, "prod", read_only), logins, told.append)
     browser = httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30, verify=trust or True)
     async with serving(app, listener, tls), browser as http:
-        yield Site(origin, http, trust=trust, app=app, door=door, clock=clock, told=told)
+        yield Site(origin, http, trust=trust, app=app, logins=logins, clock=clock, told=told)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def port_of(site: Site) -> str:
 
 async def test_a_link_gives_cookie_and_proof_once(entrance: Site) -> None:
     """The cookie is for this server's page alone; the second use of a link is refused and told of."""
-    token = entrance.door.link()
+    token = entrance.logins.link()
     answer = await entrance.log_in(token)
     assert answer.status_code == 200
     name, _, rest = answer.headers["set-cookie"].partition("=")
@@ -57,7 +57,7 @@ async def test_a_link_gives_cookie_and_proof_once(entrance: Site) -> None:
 
 async def test_an_old_link_says_what_to_do(entrance: Site) -> None:
     """A link that is too old is refused with the way to a new one."""
-    token = entrance.door.link()
+    token = entrance.logins.link()
     entrance.clock.wait(minutes=5)
     answer = await entrance.post("/login", content=token)
     assert answer.status_code == 403
@@ -66,7 +66,7 @@ async def test_an_old_link_says_what_to_do(entrance: Site) -> None:
 
 async def test_no_other_page_logs_in(entrance: Site) -> None:
     """A post from another page, another port, another scheme or no page is refused, and the link still works."""
-    token = entrance.door.link()
+    token = entrance.logins.link()
     for origin in ELSEWHERE:
         named = {} if origin is None else {"origin": origin.replace("PORT", port_of(entrance))}
         for path in ("/login", "/logout"):
@@ -96,7 +96,7 @@ async def test_no_other_name_is_answered(entrance: Site) -> None:
             assert answer.status_code == 421
             assert answer.text == f"This server answers only at {entrance.origin}.\n"
         headers = {"host": host, "origin": f"http://{host}"}
-        answer = await entrance.http.post("/login", headers=headers, content=entrance.door.link())
+        answer = await entrance.http.post("/login", headers=headers, content=entrance.logins.link())
         assert answer.status_code == 421
 
         reader, writer = await asyncio.open_connection("127.0.0.1", int(port_of(entrance)))
@@ -137,7 +137,7 @@ async def test_a_log_out_counts_at_once(entrance: Site) -> None:
     """A WebSocket that was open before the log-out, and has the right proof, starts nothing after it."""
     await entrance.enter()
     async with entrance.socket() as socket:
-        entrance.door.leave()
+        entrance.logins.leave()
         await socket.send(json.dumps({"proof": entrance.proof, "size": [80, 24]}))
         assert await Terminal(socket).closed() == 4001
     assert len(entrance.told) == 1

@@ -47,7 +47,7 @@ async def test_a_day_in_a_browser(world: World, site: Site, browser: Chromium, t
     await ask(world, world.key)
     context = await browser.context(downloads=tmp_path)
     page = await browser.page(context)
-    link = f"{site.origin}/login#{site.door.link()}"
+    link = f"{site.origin}/login#{site.logins.link()}"
     await page.go(link)
     await page.sees("● live", "spend today", "tester", "1 Dash")
     assert await page.run("location.href") == f"{site.origin}/"
@@ -106,11 +106,11 @@ async def test_a_day_in_a_browser(world: World, site: Site, browser: Chromium, t
     await page.press("3")
     await page.sees("everything")
 
-    site.door.leave()
+    site.logins.leave()
     await page.sees("You are not logged in.")
 
     # A cookie without its proof, as where the page's storage was emptied: one try, and the way in is told.
-    await page.go(f"{site.origin}/login#{site.door.link()}")
+    await page.go(f"{site.origin}/login#{site.logins.link()}")
     await page.sees("● live")
     await page.run("localStorage.clear()")
     await page.go(f"{site.origin}/")
@@ -122,7 +122,7 @@ async def test_a_server_that_comes_back(world: World, browser: Chromium) -> None
     """A page says that the connection is lost, tries again, and goes on by itself."""
     async with site_at(world.origin) as site:
         page = await browser.page(await browser.context())
-        await page.go(f"{site.origin}/login#{site.door.link()}")
+        await page.go(f"{site.origin}/login#{site.logins.link()}")
         await page.sees("● live")
         port = int(site.origin.rpartition(":")[2])
     await page.sees("The connection is lost. Trying again in")
@@ -183,7 +183,7 @@ async def test_a_hostile_page_gets_nowhere(world: World, site: Site, browser: Ch
     """A page of another port, to which the browser even sends our cookie, opens, reads, ends and frames nothing."""
     context = await browser.context()
     page = await browser.page(context)
-    await page.go(f"{site.origin}/login#{site.door.link()}")
+    await page.go(f"{site.origin}/login#{site.logins.link()}")
     await page.sees("● live")
     seen: list[str] = []
     async with neighbour(seen) as elsewhere:
@@ -192,7 +192,7 @@ async def test_a_hostile_page_gets_nowhere(world: World, site: Site, browser: Ch
         await hostile.sees("elsewhere")
         assert site.app.cookie in seen[0]  # cookies know no ports: why the page has a proof of its own
         assert await hostile.run("localStorage.getItem('paig-proof')") is None
-        token = site.door.link()
+        token = site.logins.link()
         for name, script in ATTACKS.items():
             assert await hostile.run(script.replace("HOST", site.app.host).replace("TOKEN", token)) == "refused", name
         assert "frame-ancestors" in str(hostile.messages) or "X-Frame-Options" in str(hostile.messages)

@@ -52,8 +52,8 @@ def test_addresses_for_browsers(given: dict[str, str | bool], origin: str) -> No
     [
         ({"host": "10.0.0.5"}, "use ssh -L 8788:127.0.0.1:8788"),
         ({"host": "gw.internal"}, "serve https with --tls"),
-        ({"host": "0.0.0.0"}, "none that a browser can use"),
-        ({"host": "0.0.0.0", "tls": True}, "none that a browser can use"),
+        ({"host": "0.0.0.0"}, "and a browser needs one"),
+        ({"host": "0.0.0.0", "tls": True}, "and a browser needs one"),
         ({"host": "127.0.0.1", "public_url": "http://paig.example"}, "would show keys"),
         ({"host": "127.0.0.1", "public_url": "https://paig.example/tui"}, "must end with the host"),
         ({"host": "127.0.0.1", "public_url": "https://me:secret@paig.example"}, "has no user"),
@@ -169,7 +169,7 @@ async def test_https_with_the_own_authority(world: World, tmp_path: Path) -> Non
     assert re.fullmatch("([0-9A-F]{2}:){31}[0-9A-F]{2}", tls.fingerprint)
     trust = ssl.create_default_context(cafile=made.bundle)
     async with site_at(world.origin, tls=tls, trust=trust) as site:
-        answer = await site.log_in(site.door.link())
+        answer = await site.log_in(site.logins.link())
         name, _, rest = answer.headers["set-cookie"].partition("=")
         assert name.startswith("__Host-paig-tui-")
         assert rest.endswith("; Secure")

@@ -67,7 +67,7 @@ async def test_a_closed_page_ends_its_process_and_no_other(site: Site) -> None:
         await kept.press("4")
         await kept.sees("openai")
         # Logged out, whoever did it: from the terminal that the server runs in, all at once.
-        assert site.door.leave() == 1
+        assert site.logins.leave() == 1
         assert await kept.closed() == 4001
         await gone(first)
 
@@ -120,7 +120,7 @@ async def test_nonsense_ends_a_terminal(site: Site, said: str | bytes) -> None:
 
 async def test_a_browser_that_takes_nothing_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not taken is not piled up: the process waits, and is ended after a while."""
-    monkeypatch.setattr(terminal, "STUCK", 0.3)
+    monkeypatch.setattr(terminal, "STALL_SECONDS", 0.3)
     sends = 0
 
     async def receive() -> dict[str, object]:
@@ -142,7 +142,7 @@ async def test_a_child_ends_in_every_case(world: World, monkeypatch: pytest.Monk
     await running.close()
     assert running.returncode == 0
 
-    monkeypatch.setattr(child, "GRACE", 0.2)
+    monkeypatch.setattr(child, "GRACE_SECONDS", 0.2)
     running = await Child.start(Opening(world.origin, ADMIN), (80, 24))
     os.kill(running.pid, 19)  # SIGSTOP: it can react to nothing
     await running.close()

@@ -18,12 +18,12 @@ class Draft:
     Attributes:
         server: Settings of the server.
         organisation: Limits of the whole gateway.
-        providers: By name, and so the others.
+        providers: Accounts, by name; all tables below are by name too.
         routes: Groups of providers.
         prices: What models cost.
         projects: The projects of keys.
         users: The users of keys.
-        keys: What clients hold; by the hash of the value, never the value.
+        keys: What clients hold: the hash of a value, never the value.
         models: The names of models where the draft comes from; some are patterns.
         groups: The models of each access group there.
         notes: What was left out or changed, one sentence each.
@@ -47,12 +47,12 @@ class Draft:
             self.notes.append(text)
 
     def label_for(self, wanted: str, table: Mapping[str, Table]) -> str:
-        """A name like `wanted` that projects, users and keys can have, and that the table has not yet."""
+        """A name like `wanted` that projects, users and keys can have, and that is not in the table yet."""
         plain = "".join(char if char.isprintable() else " " for char in wanted).strip()[:80].strip() or "unnamed"
         return next(name for name in _numbered(plain) if name not in table)
 
     def name_for(self, wanted: str, table: Mapping[str, Table]) -> str:
-        """A name near `wanted` that a URL can hold and that the table has not yet."""
+        """A name like `wanted` that a URL can hold, and that is not in the table yet."""
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:56] or "unnamed"
         return next(name for name in _numbered(plain) if name not in table)
 
@@ -83,7 +83,7 @@ def to_toml(draft: Draft, head: str) -> str:
     for kind, found in tables.items():
         parts += [toml.table(f"{kind}.{toml.key(name)}", table) for name, table in found.items()]
     if draft.notes:
-        parts.append(_comments(["Not carried over, or otherwise than it was:", *(f"- {note}" for note in draft.notes)]))
+        parts.append(_comments(["Left out, or changed:", *(f"- {note}" for note in draft.notes)]))
     return "\n".join(parts)
 
 

@@ -47,8 +47,8 @@ GATEWAY_KEY = "paig_"
 def from_environment(environ: Mapping[str, str]) -> Draft:
     """Providers for the keys that are in the environment, as references to their variables.
 
-    Values are looked at only for whether there is one and whether it is a key of this gateway; none gets into the
-    draft, but addresses, regions and the names of files.
+    Of a key's value only two things matter: that there is one, and that it is not a key of this gateway. The draft gets
+    no values of variables but addresses, regions and the names of files.
     """
     draft = Draft()
     for kind, names in KEYS.items():
@@ -62,17 +62,17 @@ def from_environment(environ: Mapping[str, str]) -> Draft:
         if kind in ADDRESSES:
             address = next((environ[at] for at in ADDRESSES[kind] if environ.get(at)), None)
             if address is None:
-                draft.note(f"{name} is of {kind}, whose address is not known: set {ADDRESSES[kind][0]}.")
+                draft.note(f"{name} holds a key for {kind}, whose address is not known: set {ADDRESSES[kind][0]}.")
                 continue
             fields["base_url"] = address
         if kind == "bedrock" and (region := _region(environ)):
             fields["region"] = region
         draft.providers[kind] = fields
-    _machines(draft, environ)
+    _cloud_accounts(draft, environ)
     return draft
 
 
-def _machines(draft: Draft, environ: Mapping[str, str]) -> None:
+def _cloud_accounts(draft: Draft, environ: Mapping[str, str]) -> None:
     """Accounts whose credential needs several variables."""
     if "bedrock" not in draft.providers and (environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_PROFILE")):
         fields: Table = {"kind": "bedrock"}

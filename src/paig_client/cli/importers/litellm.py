@@ -23,14 +23,14 @@ KINDS: Mapping[str, str] = {
     **{"vllm": "vllm", "hosted_vllm": "vllm", "openai_like": "openai-compatible", "custom_openai": "openai-compatible"},
     **{"litellm_proxy": "openai-compatible", "lm_studio": "openai-compatible", "azure_ai": "openai-compatible"},
 }
-"""By LiteLLM's name of a provider: ours."""
+"""Our kind for each of LiteLLM's names of a provider."""
 
 SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "bedrock": {"region": ("aws_region_name", "region_name")},
     "google-vertex": {"project": ("vertex_project",), "location": ("vertex_location",)},
     "azure": {"api_version": ("api_version",)},
 }
-"""By kind: our settings, and where LiteLLM has them."""
+"""For each kind, our settings and LiteLLM's names for them."""
 
 PRICES: Mapping[str, str] = {
     "input_cost_per_token": "input_mtok",
@@ -38,7 +38,7 @@ PRICES: Mapping[str, str] = {
     "cache_read_input_token_cost": "cache_read_mtok",
     "cache_creation_input_token_cost": "cache_write_mtok",
 }
-"""By LiteLLM's name of a price for a token: ours for a million."""
+"""For each of LiteLLM's prices of one token, our price of a million."""
 
 DAY = 86_400
 WINDOWS: Mapping[str, int] = {"daily": DAY, "weekly": 7 * DAY, "monthly": 30 * DAY}
@@ -57,7 +57,7 @@ UNDERSTOOD = frozenset(
 NOWHERE = "https://write-the-address-here.invalid"
 
 TOP, STEP = 100, 10
-"""The priority of a model's own deployments; by how much each fallback stands below."""
+"""The priority of a model's own deployments, and how much lower that of each further fallback is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def from_litellm(config: object) -> Draft:
 
 
 def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
-    """A deployment, its provider and its price put into the draft; None if we have nothing like it."""
+    """Put a deployment's provider and price into the draft, and return it; None if its provider is not supported."""
     found, where = _object(entry), f"model_list[{number}]"
     parameters = _object(found.get("litellm_params"))
     name, spoken = _text(found.get("model_name")), _text(parameters.get("model"))
@@ -123,11 +123,11 @@ def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
     kind = KINDS.get(service)
     if kind is None and address:
         kind = "openai-compatible"
-        draft.note(f"{where} ({name}): {service} is taken for any OpenAI-compatible server at its api_base.")
+        draft.note(f"{where} ({name}): {service} is treated as an OpenAI-compatible server at its api_base.")
     if kind == "openai" and address and "api.openai.com" not in address:
         kind = "openai-compatible"  # what LiteLLM's users write for any such server
     if kind is None or (kind in ("azure", "openai-compatible", "snowflake") and not address):
-        why = "is not a provider that is known here" if kind is None else "needs an api_base"
+        why = "is not a known provider" if kind is None else "needs an api_base"
         draft.note(f"{where} ({name}): {service} {why}; {spoken} is left out.")
         return None
     _leave(draft, found, where, {"model_name", "litellm_params", "model_info"})
@@ -140,7 +140,7 @@ def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
     # Shares may be fractions there; ours are whole.
     whole = int(weight * (1 if weight == int(weight) else 100)) if weight is not None and weight >= 0 else 1
     if weight is not None and weight != int(weight):
-        draft.note(f"{where} ({name}): its weight {weight} is {whole} here, as hundredths; see that its peers agree.")
+        draft.note(f"{where} ({name}): its weight {weight} is {whole} here: give its peers weights in hundredths too.")
     return Deployment(name, model, provider, whole, int(order or 0))
 
 
@@ -282,8 +282,8 @@ def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list
 def limit_of(draft: Draft, where: str, budget: Decimal, duration: str | None) -> tuple[str, Decimal] | None:
     """Our window and amount for a budget of LiteLLM's; None if a limit cannot say it.
 
-    A duration that no window has becomes the next longer window, or else a month, at the same rate: a key without any
-    cap would be worse. That is noted.
+    A duration that is not a window becomes the next longer window, or a month if none is longer, at the same rate, and
+    a note says so: that is better than a key without a cap.
     """
     budget = max(budget, Decimal(0))
     too_much = f"{where}: its budget of ${budget:.6g} is more than any limit here, and is left out."
@@ -314,8 +314,8 @@ def limit_of(draft: Draft, where: str, budget: Decimal, duration: str | None) ->
         return None
     stricter = f"; {window} = {budget:f} would be stricter" if seconds < WINDOWS[window] else ""
     draft.note(
-        f"{where}: its budget of ${budget:f} for {duration} is {window} = {amount:f} here, the same rate: no window is"
-        f" as long{stricter}."
+        f"{where}: its budget of ${budget:f} for {duration} is {window} = {amount:f} here, the same rate: no window has"
+        f" that length{stricter}."
     )
     return window, amount
 

@@ -29,7 +29,7 @@ READ = {
     USERS: "user_id user_alias user_email models tpm_limit rpm_limit max_budget budget_duration",
     BUDGETS: "budget_id tpm_limit rpm_limit max_budget budget_duration",
 }
-"""The columns that become something here, by table."""
+"""The columns that are carried over, by table."""
 RECORDS = (
     "created_at created_by updated_at updated_by settings_updated_at last_active spend total_spend model_spend "
     "budget_reset_at key_name soft_budget_cooldown rotation_count last_rotation_at key_rotation_at config metadata "
@@ -41,7 +41,7 @@ LIMITING = (
     "model_rpm_limit", "model_tpm_limit", "temp_budget_increase", "guardrails", "tags", "allowed_passthrough_routes",
     "model_max_budget", "team_member_budget_id", "disable_global_guardrails", "enforced_params", "soft_budget",
 )  # fmt: skip
-"""Members of `metadata` that decide something."""
+"""Members of `metadata` that limit something."""
 LEFT_OUT: Mapping[str, tuple[str, str, str]] = {
     "OrganizationTable": (
         "budget_id",
@@ -70,7 +70,7 @@ SILENT = re.compile(
     "LiteLLM_(Daily|Deleted|AdaptiveRouter|AutoRouter|ShadowEval|Lens|Workflow|Managed|Health|Cron|Proxy(Worker|Heart)|"
     "Error|Audit|Invitation|UserNotifications|Telemetry|SpendLog.|BudgetWindow|SSO|UI|Verified|Retired|Background)"
 )
-"""Tables of records, and of the console."""
+"""Tables of records, and of the console, which are left out without a note."""
 EVERY_MODEL = frozenset({"all-proxy-models", "all-team-models", "*"})
 """LiteLLM's names for no restriction."""
 NO_MODEL = "no-default-models"
@@ -78,7 +78,7 @@ NO_MODEL = "no-default-models"
 
 OWNERS = {"team": TEAMS, "user": USERS}
 NOTHING = (None, "", "{}", "[]", "null", "f")
-"""The values of columns that decide nothing."""
+"""The values that a column has if it is not set."""
 MOST_A_MINUTE = 2**62
 """The largest rate of a limit."""
 NAMES_IN_NOTE = 3
@@ -110,7 +110,7 @@ class LitellmTables:
 
     Attributes:
         rows: The rows of the tables that are read, by table.
-        counts: How many rows of the others would have mattered, by table.
+        counts: How many rows of the other tables hold something that is not carried over, by table.
     """
 
     rows: dict[str, list[Row]]
@@ -153,7 +153,7 @@ def tables_of(lines: Iterable[str]) -> LitellmTables:
 
 
 def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> list[LitellmSpend]:
-    """Put teams, users and keys into a draft, and tell what each key has spent.
+    """Put teams, users and keys into a draft; returns what each key has spent.
 
     Args:
         dump: As `tables_of` found it.
@@ -170,7 +170,7 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
         alias = row.get("key_alias")
         where = f"key {alias or digest[:8]}"
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            draft.note(f"{where}: what is stored of it is not a SHA-256; make a new key.")
+            draft.note(f"{where}: its stored value is not a SHA-256; make a new key.")
             continue
         expires = _time(row.get("expires"))
         if expires is not None and expires <= now:
@@ -211,7 +211,7 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
 
 
 def _models_of_key(draft: Draft, where: str, row: Row, owner: Row) -> list[str]:
-    """The models that both a key and its team, or else its user, allow; none of them for every model."""
+    """The models that a key and its team (without a team, its user) both allow; empty if it may use all."""
     own, owners = _models(draft, row), _models(draft, owner)
     found = own or owners
     if own and owners:
@@ -228,7 +228,7 @@ def _models_of_key(draft: Draft, where: str, row: Row, owner: Row) -> list[str]:
 
 
 def _models(draft: Draft, row: Row) -> list[str]:
-    """The models of a key, team or user, those of access groups by their names; none of them for every model."""
+    """The models of a key, team or user, with those of its access groups; empty if it may use all."""
     listed = _array(row.get("models"))
     if not EVERY_MODEL.isdisjoint(listed):
         return []
@@ -240,7 +240,7 @@ def _is_among(patterns: Iterable[str], model: str) -> bool:
 
 
 def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
-    """Note each column and table that says something which a draft does not have."""
+    """Note each column and table whose content a draft cannot hold."""
     names = {KEYS: ("key", "key_alias", "token"), TEAMS: ("team", "team_alias", "team_id")}
     names |= {USERS: ("user", "user_email", "user_id"), BUDGETS: ("budget", "budget_id", "budget_id")}
     for table, rows in dump.rows.items():

@@ -18,7 +18,7 @@ from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.providers.auth import SigningError
-from paig_gateway.proxy.egress import way_to
+from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.exchange import Exchange, new_attempt
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.provider_client import ProviderAccess
@@ -180,7 +180,7 @@ class Dialler:
                 request.headers[text] = value.decode("latin-1")
         peer = Peer(frames)
         limits = self.access.deadlines.of_try(exchange, provider, self.access.clock())
-        await client.upstream.dial(url, peer, limits.connect, way=way_to(provider))
+        await client.upstream.dial(url, peer, limits.connect, way=own_egress(provider))
         try:
             frames.send_request(request)
             peer.flush()

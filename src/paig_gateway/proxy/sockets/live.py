@@ -96,7 +96,7 @@ class LiveSession:
             self._set_up(message, reading.value(raw))
             return []
         if kind not in _BRINGS:
-            raise MalformedRequest(f"The gateway does not know what a message '{kind}' costs, so it passes none.")
+            raise MalformedRequest(f"The gateway does not know what a message '{kind}' costs, so it refuses it.")
         if not self.model:
             raise MalformedRequest("The first message of the Live API is 'setup', which names the model.")
         content = mapping(in_camel_case(reading.value(raw)))

@@ -164,7 +164,7 @@ class RealtimeSession:
         if kind == "response.create":
             check_inside(top.get("response"))
             return [self._create(message, top.get("response"))]
-        raise MalformedRequest(f"The gateway does not know what a message of type {kind!r} costs, so it passes none.")
+        raise MalformedRequest(f"The gateway does not know what a message of type {kind!r} costs, so it refuses it.")
 
     def _check_model(self, session: reading.Members) -> None:
         named = reading.string(session.get("model"))

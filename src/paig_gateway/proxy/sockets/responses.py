@@ -69,7 +69,7 @@ class ResponsesSession:
             return []
         else:
             raise MalformedRequest(
-                f"The gateway does not know what a message of type {kind!r} costs, so it passes none."
+                f"The gateway does not know what a message of type {kind!r} costs, so it refuses it."
             )
         turn.begun = True
         self._last, self.model = turn.call, turn.call.model

@@ -131,7 +131,7 @@ def spending(state: AppState, width: int, height: int) -> Content:
     """The keys that spent most in the last five minutes."""
     found = state.figures().spending[:height]
     if not found:
-        return unknown() if state.recent.since is None else Content.styled("No key has.", MUTED)
+        return unknown() if state.recent.since is None else Content.styled("Nothing spent.", MUTED)
     most = found[0][1] or 1.0
     size = 6 if width > 26 else 3
     room = max(6, width - size - 11)

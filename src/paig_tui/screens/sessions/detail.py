@@ -83,26 +83,27 @@ COLUMNS: tuple[Column[AgentTableRow], ...] = (
 
 
 async def switch_session(app: PaigApp, session: Session) -> SessionTree | None:
-    """Refuse a session's requests from now on, or no more where that is so; None where the gateway refused."""
+    """Stop a session, or resume a stopped one; None if the gateway refused."""
     from paig_tui.app import Undo
 
     admin, id = app.admin, session.session
-    stop, go_on = partial(admin.stop_session, id), partial(admin.resume_session, id)
-    change, back, said = (go_on, stop, "goes on") if session.stopped_by else (stop, go_on, "is stopped")
+    stop, resume = partial(admin.stop_session, id), partial(admin.resume_session, id)
+    change, back, said = (resume, stop, "is resumed") if session.stopped_by else (stop, resume, "is stopped")
     undo = Undo(f"session {id} {said}", lambda: back(key=session.key))
     return await app.changing(change(key=session.key), f"The session {said}.", undo)
 
 
 class SessionDetail(Page):
-    """The session of an id.
+    """The page of one session.
 
     Args:
-        key: The key, where several may have a session of that id.
+        session: Its id.
+        key: Its key, if sessions of several keys may have that id.
     """
 
     CSS = "SessionDetail #facts { height: auto; min-height: 3; max-height: 14; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop", "Stop the session, or let it go on"),
+        Binding("x", "stop", "Stop the session, or resume it"),
         Binding("l,enter", "requests", "Its requests"),
         Binding("y", "copy_id", "Copy the session's id"),
     ]
@@ -143,7 +144,7 @@ class SessionDetail(Page):
         self._title()
 
     def on_resize(self) -> None:
-        """Another width breaks lines elsewhere."""
+        """Wrap the lines for the new width."""
         super().on_resize()
         if self.tree_shown is not None:
             self._show(self.tree_shown)
@@ -154,7 +155,7 @@ class SessionDetail(Page):
         self.query_one("#facts", Panel).title(Content.assemble("session ", plain(self.session), (stopped, BAD)))
         frame.border_title = Content("agents: what each spent")
         may = self.lacking("keys:write") is None
-        stop = ("x go on" if found is not None and found.stopped_by else "x stop",) if may else ()
+        stop = ("x resume" if found is not None and found.stopped_by else "x stop",) if may else ()
         frame.show_keys(hints([*self.BINDINGS, *Page.BINDINGS], "Enter requests", *stop, "y copy id", "Esc back"))
 
     @work(exclusive=True, exit_on_error=False)

@@ -1,4 +1,4 @@
-"""Sessions as rows of a table, and what is said of the one under the cursor: its state, why, and what to do."""
+"""Sessions as rows of a table, and a description of the one under the cursor: its state, why, and what to do."""
 
 from __future__ import annotations
 
@@ -42,30 +42,29 @@ class SessionTableRow:
     """One session.
 
     Attributes:
-        session: It.
-        course: What it cost at each step of the time that is looked at; None where that is not known.
-        budgets: The limits that count it apart, as they stand.
-        now: The moment that this is of.
+        trend: Its cost at each step of the time that is shown; None if that is not known.
+        budgets: The state of the limits that have a counter for this session.
+        now: The time of these values.
     """
 
     session: Session
-    course: tuple[float, ...] | None
+    trend: tuple[float, ...] | None
     budgets: Sequence[LimitStatus]
     now: datetime
 
     @property
     def key(self) -> str:
-        """What tells it from all others: two keys may have sessions of one id."""
+        """The row's identity: two keys may have sessions of the same id."""
         return f"{self.session.key} {self.session.session}"
 
     @property
     def budget(self) -> LimitStatus | None:
-        """Of its budgets the one that leaves the least."""
+        """The budget that is used up most."""
         return max(self.budgets, key=used, default=None)
 
     @property
     def state(self) -> tuple[str, str]:
-        """Sign and word, and the colour that repeats them."""
+        """A glyph with a word, and their colour."""
         if wrong := session_state(self.session):
             return wrong, WARN if wrong.startswith("▲") else BAD
         if self.budget is not None and used(self.budget) >= 1:
@@ -74,25 +73,25 @@ class SessionTableRow:
 
 
 def cached(figures: SessionFigures) -> float:
-    """The share of the tokens in that came from a provider's cache."""
+    """The share of the input tokens that came from a provider's cache."""
     return figures.cache_read_tokens / figures.input_tokens if figures.input_tokens else 0.0
 
 
 def budgets_of(state: AppState, session: str) -> list[LimitStatus]:
-    """The counters of named limits that count a session apart."""
+    """The counters that named limits have for a session."""
     return [one for one in state.limits or () if one.owner_kind == "limit" and one.member == session]
 
 
 def session_rows(
-    found: Sequence[Session], courses: Mapping[str | None, Mapping[datetime, Decimal]] | None,
+    found: Sequence[Session], trends: Mapping[str | None, Mapping[datetime, Decimal]] | None,
     times: Sequence[datetime], state: AppState,
 ) -> list[SessionTableRow]:  # fmt: skip
     """Rows of sessions, in their order."""
     rows = []
     for one in found:
-        known = None if courses is None else courses.get(one.session)
-        course = None if known is None else tuple(float(known.get(time, 0)) for time in times)
-        rows.append(SessionTableRow(one, course, budgets_of(state, one.session), state.as_of))
+        known = None if trends is None else trends.get(one.session)
+        trend = None if known is None else tuple(float(known.get(time, 0)) for time in times)
+        rows.append(SessionTableRow(one, trend, budgets_of(state, one.session), state.as_of))
     return rows
 
 
@@ -104,8 +103,8 @@ def _used(row: SessionTableRow, width: int) -> Content:
     return Content.assemble(bar(share, max(1, width - 6)), " ", (percent(share), level(share)))
 
 
-def _course(row: SessionTableRow, width: int) -> Content:
-    return Content.styled(spark(row.course, min(width, len(row.course))) if row.course else "", "$secondary")
+def _trend(row: SessionTableRow, width: int) -> Content:
+    return Content.styled(spark(row.trend, min(width, len(row.trend))) if row.trend else "", "$secondary")
 
 
 def _ago(row: SessionTableRow) -> Content:
@@ -147,14 +146,14 @@ COLUMNS: tuple[Column[SessionTableRow], ...] = (
     Column("errors", 6, _errors, right=True, least=110, sort=lambda row: row.session.errors),
     _right("cached", 6, lambda row: f"{cached(row.session):.0%}", lambda row: cached(row.session)),
     Column("budget", 10, wide=_used, most=30, sort=lambda row: used(row.budget) if row.budget else -1.0),
-    Column("trend", 12, wide=_course, least=110, most=31),
+    Column("trend", 12, wide=_trend, least=110, most=31),
     _right("cost", 9, lambda row: pointed(row.session.cost, 4), lambda row: Decimal(row.session.cost)),
 )
-"""The wider the terminal, the more of them."""
+"""A wider terminal shows more of them."""
 
 
 def troubles(session: Session, budgets: Sequence[LimitStatus]) -> list[tuple[str, str]]:
-    """What is wrong with a session and what to do, each as what it is and a sentence."""
+    """What is wrong with a session and what to do, as pairs of a title and a sentence."""
     found = session_trouble(session)
     for one in budgets:
         if used(one) >= 1:

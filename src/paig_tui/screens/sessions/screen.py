@@ -1,4 +1,4 @@
-"""Sessions of coding agents: which of them burns money, goes round in circles, or has used up its budget."""
+"""Sessions of coding agents: which of them spend fast, are in a loop, or have used up their budget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paig_client.api.vocabulary import Permission
 from paig_tui.screens.section import Section
 from paig_tui.screens.sessions.detail import switch_session
 from paig_tui.screens.sessions.rows import COLUMNS, SessionTableRow, about, session_rows
-from paig_tui.screens.usage.rows import SPANS, courses
+from paig_tui.screens.usage.rows import SPANS, trends
 from paig_tui.text import MUTED, NOT_YET, safe
 from paig_tui.widgets.chrome import Frame, Panel
 from paig_tui.widgets.table import Table
@@ -29,7 +29,7 @@ MOST = 200
 
 
 class SessionsSection(Section):
-    """The section."""
+    """The section Sessions."""
 
     NAME = "sessions"
     TITLE_SHOWN = "Sessions"
@@ -37,7 +37,7 @@ class SessionsSection(Section):
     CHANGING: ClassVar[Mapping[str, Permission]] = {"stop": "keys:write"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "The tree of its agents: which of them spent what"),
-        Binding("x", "stop", "Stop the session, or let it go on"),
+        Binding("x", "stop", "Stop the session, or resume it"),
         Binding("l", "requests", "Its requests"),
         Binding("s", "span", "The last 24 hours, 7 days, 30 days"),
         Binding("y", "copy_id", "Copy the session's id"),
@@ -46,12 +46,12 @@ class SessionsSection(Section):
     def __init__(self) -> None:
         super().__init__()
         self.span = SPANS[0]
-        self.courses: dict[str | None, dict[datetime, Decimal]] | None = None
+        self.trends: dict[str | None, dict[datetime, Decimal]] | None = None
         self.fetched: datetime | None = None
         self.problem = ""
 
     def body(self) -> Iterable[Widget]:
-        """A table, and where there is room what is known of a row."""
+        """A table and, if there is room, details of the row under the cursor."""
         with Frame(id="frame"):
             yield Table(COLUMNS, lambda row: row.key, id="rows")
         yield Panel("about", id="about", classes="data")
@@ -61,12 +61,12 @@ class SessionsSection(Section):
         return self.query_one("#rows", Table)
 
     def stamp(self) -> object:
-        """What was fetched; and whether it is time to fetch again."""
+        """Draw again when sessions were fetched; fetch them if they are old."""
         due = self.fetched is None or self.state.clock() - self.fetched > STALE_AFTER
         if due and self.is_current and self.paig.admin_client is not None and self.state.link.state == "live":
             self.fetched = self.state.clock()
             self.load()
-        return self.span, id(self.state.sessions), id(self.courses), self.state.fetches, self.problem
+        return self.span, id(self.state.sessions), id(self.trends), self.state.fetches, self.problem
 
     @work(exclusive=True, group="sessions", exit_on_error=False)
     async def load(self) -> None:
@@ -76,7 +76,7 @@ class SessionsSection(Section):
         try:
             found = await admin.sessions(since=since, limit=MOST)
             report = await admin.usage(by=[span.bucket, "session"], since=since) if found else None
-            self.courses = None if report is None else courses(report, span.bucket, "session")
+            self.trends = None if report is None else trends(report, span.bucket, "session")
             self.state.sessions, self.problem = found, ""
         except AdminError as error:
             self.problem = str(error)
@@ -85,9 +85,9 @@ class SessionsSection(Section):
 
     def show(self) -> None:
         table, found = self.table, self.state.sessions
-        empty = "No session. Coding agents name theirs by themselves; paig_client.session() names one."
+        empty = "No session. Coding agents name their own; in a program, paig_client.session() names one."
         table.empty = f"✕ {safe(self.problem)}" if self.problem and found is None else self.nothing("sessions", empty)
-        rows = session_rows(found or (), self.courses, list(self.span.times(self.state.as_of)), self.state)
+        rows = session_rows(found or (), self.trends, list(self.span.times(self.state.as_of)), self.state)
         table.show([row for row in rows if self._wanted(row)])
         frame = self.query_one("#frame", Frame)
         count = NOT_YET if found is None else f"{len(found):,}{'+' if len(found) == MOST else ''}"
@@ -103,7 +103,7 @@ class SessionsSection(Section):
     @on(Table.Moved, "#rows")
     def _about(self) -> None:
         row, panel = self.table.current, self.query_one("#about", Panel)
-        stop = "x go on" if row is not None and row.session.stopped_by else "x stop"
+        stop = "x resume" if row is not None and row.session.stopped_by else "x stop"
         keys = self.hints("Enter agents", stop, "l requests", "s span", "y copy id", "/ filter")
         self.query_one("#frame", Frame).show_keys(keys)
         panel.title(f"about {safe(row.session.session)}" if row else "about")
@@ -123,7 +123,7 @@ class SessionsSection(Section):
 
     @work(exclusive=True, group="change", exit_on_error=False)
     async def action_stop(self) -> None:
-        """Refuse its requests from now on, or no more; can be undone."""
+        """Stop the session, so that its requests are refused, or resume it; can be undone."""
         if (one := self.current) is not None and await switch_session(self.paig, one) is not None:
             self.fetched = None
             self.stamp()
@@ -137,7 +137,7 @@ class SessionsSection(Section):
 
     def action_span(self) -> None:
         self.span = SPANS[(SPANS.index(self.span) + 1) % len(SPANS)]
-        self.state.sessions = self.courses = self.fetched = None
+        self.state.sessions = self.trends = self.fetched = None
         self.redraw(force=True)
 
     def action_copy_id(self) -> None:

@@ -15,7 +15,7 @@ from paig_tui.widgets.plot import spark
 from paig_tui.widgets.table import Column
 
 GROUPS = ("model", "key", "project", "user", "provider", "route", "session")
-MOST_COURSES = 200
+MOST_TRENDS = 200
 """With more groups than this, only the group under the cursor is fetched over time."""
 TREND = 10
 
@@ -61,7 +61,7 @@ SPANS = (
     Span("30 days", timedelta(days=30), "day", timedelta(days=1), "%d %b"),
 )
 
-Course = Mapping[datetime, Decimal]
+Trend = Mapping[datetime, Decimal]
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class UsageTableRow:
     Attributes:
         name: The group's name; None for everything, empty for requests that belong to no group.
         share: Its share of the whole cost.
-        course: Its cost at each step, if known.
+        trend: Its cost at each step, if known.
     """
 
     name: str | None
     total: UsageTotal
     share: float
-    course: tuple[float, ...] | None
+    trend: tuple[float, ...] | None
 
     @property
     def key(self) -> str:
@@ -90,28 +90,28 @@ class UsageTableRow:
         return plain(self.name) if self.name else Content.styled("(none)", MUTED)
 
 
-def courses(report: UsageReport, bucket: str, group: str | None) -> dict[str | None, dict[datetime, Decimal]]:
+def trends(report: UsageReport, bucket: str, group: str | None) -> dict[str | None, dict[datetime, Decimal]]:
     """The cost of each group at each step, and of everything (by None); with `group` None, of everything alone."""
     found: dict[str | None, dict[datetime, Decimal]] = {None: {}}
     for item in report.items:
         time = moment(item.group[bucket])
         for name in (None,) if group is None else (None, item.group.get(group) or ""):
-            course = found.setdefault(name, {})
-            course[time] = course.get(time, Decimal(0)) + item.cost
+            trend = found.setdefault(name, {})
+            trend[time] = trend.get(time, Decimal(0)) + item.cost
     return found
 
 
 def rows(
-    report: UsageReport, group: str, found: Mapping[str | None, Course] | None, times: Sequence[datetime]
+    report: UsageReport, group: str, found: Mapping[str | None, Trend] | None, times: Sequence[datetime]
 ) -> list[UsageTableRow]:
-    """The rows: everything first, then the groups, the most expensive first."""
+    """The rows: the total first, then the groups, the most expensive first."""
     whole = report.total.cost
 
     def row(name: str | None, total: UsageTotal) -> UsageTableRow:
         share = float(total.cost / whole) if whole else 0.0
         known = None if found is None or name not in found else found[name]
-        course = None if known is None else tuple(float(known.get(time, 0)) for time in times)
-        return UsageTableRow(name, total, 1.0 if name is None else share, course)
+        trend = None if known is None else tuple(float(known.get(time, 0)) for time in times)
+        return UsageTableRow(name, total, 1.0 if name is None else share, trend)
 
     return [row(None, report.total), *(row(total.group.get(group) or "", total) for total in report.items)]
 
@@ -140,7 +140,7 @@ def _errors(row: UsageTableRow) -> Content:
 
 
 def _trend(row: UsageTableRow, width: int) -> Content:
-    return Content.styled(spark(row.course, min(width, len(row.course))) if row.course else "", "$secondary")
+    return Content.styled(spark(row.trend, min(width, len(row.trend))) if row.trend else "", "$secondary")
 
 
 def _share(row: UsageTableRow, width: int) -> Content:
@@ -158,7 +158,7 @@ def _difference(row: UsageTableRow) -> Content:
 def _figure(
     title: str, width: int, names: str, cell: Callable[[UsageTableRow], Content] | None = None, *, least: int = 0
 ) -> Column[UsageTableRow]:
-    """A column of a sum of one or more figures; with the largest first, the row of everything stays on top."""
+    """A column with the sum of one or more figures; sorted by it, the row of everything stays on top."""
 
     def total(row: UsageTableRow) -> Decimal:
         return sum((getattr(row.total, name) for name in names.split()), Decimal(0))

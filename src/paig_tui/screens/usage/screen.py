@@ -19,7 +19,7 @@ from paig_client.admin import AdminError
 from paig_client.api.resources import UsageReport
 from paig_tui.screens.section import Section
 from paig_tui.screens.usage.csv import to_csv
-from paig_tui.screens.usage.rows import CHARGED, COLUMNS, GROUPS, MOST_COURSES, SPANS, UsageTableRow, courses, rows
+from paig_tui.screens.usage.rows import CHARGED, COLUMNS, GROUPS, MOST_TRENDS, SPANS, UsageTableRow, rows, trends
 from paig_tui.text import MUTED, NOT_YET, dollars, lines, safe
 from paig_tui.widgets.chrome import Frame, Panel, tabs
 from paig_tui.widgets.plot import SHADES, chart, stacked
@@ -40,7 +40,7 @@ class UsageSection(Section):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right", "group(1)", "By model, key, project, user, provider, route, session"),
-        Binding("left", "group(-1)", "By the group before"),
+        Binding("left", "group(-1)", "Back to the previous grouping"),
         Binding("s", "span", "The last 24 hours, 7 days, 30 days"),
         Binding("enter", "drill", "Its requests; of a session, the tree of its agents"),
         Binding("e", "export", "Export as CSV"),
@@ -51,7 +51,7 @@ class UsageSection(Section):
         self.group = 0
         self.span = SPANS[0]
         self.report: UsageReport | None = None
-        self.courses: dict[str | None, dict[datetime, Decimal]] | None = None
+        self.trends: dict[str | None, dict[datetime, Decimal]] | None = None
         self.fetched: datetime | None = None
         self.problem = ""
 
@@ -71,7 +71,7 @@ class UsageSection(Section):
         if due and self.paig.admin_client is not None and self.state.link.state == "live":
             self.fetched = self.state.clock()
             self.load()
-        return self.group, self.span, id(self.report), id(self.courses), self.problem
+        return self.group, self.span, id(self.report), id(self.trends), self.problem
 
     @work(exclusive=True, group="usage", exit_on_error=False)
     async def load(self) -> None:
@@ -82,12 +82,12 @@ class UsageSection(Section):
         only: dict[str, Any] = {} if row is None or not row.name else {group: row.name}
         try:
             report = await admin.usage(by=[group], since=since)
-            if len(report.items) <= MOST_COURSES:
-                found = courses(await admin.usage(by=[span.bucket, group], since=since), span.bucket, group)
+            if len(report.items) <= MOST_TRENDS:
+                found = trends(await admin.usage(by=[span.bucket, group], since=since), span.bucket, group)
             else:
-                one = courses(await admin.usage(by=[span.bucket], since=since, **only), span.bucket, None)
+                one = trends(await admin.usage(by=[span.bucket], since=since, **only), span.bucket, None)
                 found = {(row.name if row and only else None): one[None]}
-            self.report, self.courses, self.problem = report, found, ""
+            self.report, self.trends, self.problem = report, found, ""
         except AdminError as error:
             self.problem = str(error)
         self.fetched = self.state.clock()
@@ -104,7 +104,7 @@ class UsageSection(Section):
             # If a provider states its own charges, show list prices beside them.
             charged = any(item.difference for item in (report.total, *report.items))
             table.columns = CHARGED if charged else COLUMNS
-            every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
+            every = rows(report, GROUPS[self.group], self.trends, list(self.span.times(self.state.as_of)))
             shown = [row for row in every if row.name is None or self.matches(row.name)]
         table.show(shown)
         frame = self.query_one("#frame", Frame)
@@ -118,11 +118,11 @@ class UsageSection(Section):
         row = self.table.current
         whose = "everything" if row is None or row.name is None else safe(row.name) or "(none)"
         panel.title(f"spend per {self.span.bucket} · last {self.span.words} · {whose}")
-        if row is None or row.course is None:
+        if row is None or row.trend is None:
             panel.paint(lambda _, __: Content.styled(NOT_YET, MUTED))
             return
-        drawn = partial(chart, row.course, ticks=self.span.ticks(self.state.as_of), unit=dollars)
-        parts = [one for one in self.table.rows if one.name is not None and one.course is not None]
+        drawn = partial(chart, row.trend, ticks=self.span.ticks(self.state.as_of), unit=dollars)
+        parts = [one for one in self.table.rows if one.name is not None and one.trend is not None]
         if row.name is None and len(parts) > 1 and not self.filter_text:
             panel.paint(partial(self._parts, row, sorted(parts, key=lambda one: -one.share), drawn))
         else:
@@ -137,14 +137,14 @@ class UsageSection(Section):
         height: int,
     ) -> Content:
         """The cost of the most expensive groups, stacked, with a legend; if there is no room, the whole cost."""
-        if height < STACKED or whole.course is None:
+        if height < STACKED or whole.trend is None:
             return alone(width, height)
         shown = parts[: len(SHADES) if len(parts) == len(SHADES) else len(SHADES) - 1]
-        series = [[*(one.course or ())] for one in shown]
+        series = [[*(one.trend or ())] for one in shown]
         named = [(one.shown, one.total.cost) for one in shown]
         if len(shown) < len(parts):
             sums = [sum(values) for values in zip(*series, strict=True)]
-            series.append([max(0.0, every - sum_) for every, sum_ in zip(whole.course, sums, strict=True)])
+            series.append([max(0.0, every - sum_) for every, sum_ in zip(whole.trend, sums, strict=True)])
             rest = whole.total.cost - sum((one.total.cost for one in shown), Decimal(0))
             named.append((Content(f"{len(parts) - len(shown)} others"), max(rest, Decimal(0))))
         legend = Content("   ").join(
@@ -158,7 +158,7 @@ class UsageSection(Section):
     def _moved(self) -> None:
         self._plot()
         row = self.table.current
-        if row is not None and row.course is None and self.paig.admin_client is not None:
+        if row is not None and row.trend is None and self.paig.admin_client is not None:
             self.set_timer(LOOKED_AT, self._again)
 
     def _again(self) -> None:
@@ -166,7 +166,7 @@ class UsageSection(Section):
         self.stamp()
 
     def _anew(self) -> None:
-        self.report = self.courses = self.fetched = None
+        self.report = self.trends = self.fetched = None
         self.table.set_reactive(Table.cursor, 0)
         self.redraw(force=True)
 

@@ -13,11 +13,11 @@ const { FitAddon } = await import("/static/xterm/addon-fit.mjs");
 const { UnicodeGraphemesAddon } = await import("/static/xterm/addon-unicode-graphemes.mjs");
 
 const find = (id) => document.getElementById(id);
-const EXITED = 1000, FAILED = 1011, MISSPOKEN = 4000, LOGGED_OUT = 4001, FULL = 4002;
+const EXITED = 1000, FAILED = 1011, PROTOCOL_ERROR = 4000, LOGGED_OUT = 4001, FULL = 4002;
 const ENDS = {
   [EXITED]: "The session has ended.",
   [FAILED]: "The terminal failed; `paig tui --web` says why where it runs.",
-  [MISSPOKEN]: "This page and the server do not understand each other: reload the page.",
+  [PROTOCOL_ERROR]: "This page and the server do not understand each other: reload the page.",
   [FULL]: "Too many terminals are open: close another one first.",
 };
 

@@ -197,7 +197,7 @@ def test_whatever_is_not_understood_is_listed() -> None:
         "model_list[0].model_info.id",
         "model_list[0].litellm_params.rpm",
         "model_list[0].litellm_params.num_retries",
-        "model_list[1] (odd): sagemaker is not a provider that is known here; sagemaker/x is left out.",
+        "model_list[1] (odd): sagemaker is not a known provider; sagemaker/x is left out.",
         "model_list[2] has no model_name, or no model in its litellm_params.",
         "The model openai/* needs no route: send requests for any model to …/proxy/openai.",
         "mcp_servers",

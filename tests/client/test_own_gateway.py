@@ -1,4 +1,4 @@
-"""`paig_client.listener`: where an admin token may be sent."""
+"""`paig_client.own_gateway`: where an admin token may be sent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from paig_client import listener, profiles
+from paig_client import own_gateway, profiles
 from paig_client.credentials import Access, Found
-from paig_client.listener import UnencryptedError, WrongListenerError, check
+from paig_client.own_gateway import UnencryptedError, WrongListenerError, check
 
 
 def access(root: str, source: str = "file", *, local: bool = True) -> Access:
@@ -56,9 +56,9 @@ def test_localhost_must_mean_the_gateway(
     port = int(squatter.rpartition(":")[2])
     with gateway_at(clean_environment, squatter):
         check(access(f"http://localhost:{port}"))
-        monkeypatch.setattr(listener, "listener", lambda host, port: 54321)
+        monkeypatch.setattr(own_gateway, "listener_owner", lambda host, port: 54321)
         both = [(0, 0, 0, "", (address, port)) for address in ("::1", "127.0.0.1")]
-        monkeypatch.setattr(listener.socket, "getaddrinfo", lambda *args, **more: both)
+        monkeypatch.setattr(own_gateway.socket, "getaddrinfo", lambda *args, **more: both)
         with pytest.raises(WrongListenerError):
             check(access(f"http://localhost:{port}"))
 
@@ -66,8 +66,8 @@ def test_localhost_must_mean_the_gateway(
 def test_the_listener_of_another_user_gets_nothing(squatter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a found token nor one that `paig login` stored; one in the environment is meant for it."""
     port = int(squatter.rpartition(":")[2])
-    assert listener.listener("127.0.0.1", port) in (os.getuid(), None)
-    monkeypatch.setattr(listener, "listener", lambda host, port: 54321)
+    assert own_gateway.listener_owner("127.0.0.1", port) in (os.getuid(), None)
+    monkeypatch.setattr(own_gateway, "listener_owner", lambda host, port: 54321)
     for local in (True, False):
         with pytest.raises(WrongListenerError, match="uid 54321"):
             check(access(squatter, "keyring", local=local))

@@ -1,6 +1,6 @@
 """Whether the admin token may be sent: only to this person's own gateway, and beyond this machine only over TLS.
 
-A program of another user could listen where the gateway is expected, and would be handed the token. So a token that was
+A program of another user could listen at the gateway's address, and would then get the token. So a token that was
 found by itself goes to an address of this machine only if what listens there is the gateway that keeps its files in the
 home folder: `paig serve` locks a file in `listening` there as long as it runs, and writes its address into it.
 Where no such gateway runs, the listener must at least belong to the owner of the token's file, or to root.
@@ -65,7 +65,7 @@ def check(access: Access) -> None:
                 " token is not sent elsewhere. Use that address, or set PAIG_ADMIN_TOKEN."
             )
         return
-    owner = listener(urlsplit(root).hostname or "", port)
+    owner = listener_owner(urlsplit(root).hostname or "", port)
     trusted = {0, os.getuid() if os.name == "posix" else 0, *_owner_of_token()}
     if owner is not None and owner not in trusted:
         raise WrongListenerError(
@@ -111,7 +111,7 @@ def gateways() -> list[Running]:
     return found
 
 
-def listener(host: str, port: int) -> int | None:
+def listener_owner(host: str, port: int) -> int | None:
     """The user id of what listens on a port of this machine; None if nothing does, or the system does not say.
 
     Reads Linux' /proc/net/tcp. Where several listen on the port, the one that is not root's counts.
@@ -139,7 +139,7 @@ def _same(root: str, port: int, address: str) -> bool:
     return (
         anywhere
         or found == {own}
-        or (host == "localhost" and own in found and listener(host, port) in (0, os.getuid()))
+        or (host == "localhost" and own in found and listener_owner(host, port) in (0, os.getuid()))
     )
 
 

@@ -1,4 +1,4 @@
-"""What clients have made at the simulated providers: files, batches, videos, responses."""
+"""Objects that clients store at the simulated providers: files, batches, videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 500
 
 
 @dataclass
-class Kept(Generic[T]):
+class ObjectStore(Generic[T]):
     """Objects of one kind, by mount and id; beyond `MOST`, the oldest one makes room.
 
     Attributes:

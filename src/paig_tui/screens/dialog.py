@@ -242,6 +242,8 @@ class Dialog(ModalScreen[T | None], Generic[T]):
 
     def _fit(self) -> None:
         """Let the fields have the height that the rest of the dialog leaves them; they scroll only beyond it."""
+        if self not in self.app.screen_stack:  # it was answered before the screen was drawn again
+            return
         box, fields = self.query_one("#box"), self.query_one("#fields")
         rest = [child for child in box.children if child is not fields and child.display]
         taken = sum(child.outer_size.height + child.styles.margin.height for child in rest)

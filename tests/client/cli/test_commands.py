@@ -191,7 +191,9 @@ def test_ctrl_c_ends_without_a_traceback(after: float) -> None:
     """Whenever it comes once the command has begun: while it still loads, or while it waits for an answer."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        code = "import paig_client.cli, sys; print(flush=True); paig_client.cli.main()"
+        # Where the tests run in the background, the shell lets them ignore Ctrl+C.
+        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        code += "import paig_client.cli, sys; print(flush=True); paig_client.cli.main()"
         words = [sys.executable, "-c", code, "keys", "list", "--url", address]
         variables = {**os.environ, "PAIG_ADMIN_TOKEN": "t"}
         with subprocess.Popen(

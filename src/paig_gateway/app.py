@@ -33,8 +33,7 @@ from paig_gateway.ledger import new_limits, stored_objects
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
 from paig_gateway.ledger.session_loops import LoopLog
-from paig_gateway.listener.bounds import ListenerBounds, most_connections
-from paig_gateway.listener.connections import Connections
+from paig_gateway.listener.connections import Connections, ListenerBounds, most_connections
 from paig_gateway.observability import Telemetry, secrets_of
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
@@ -54,8 +53,7 @@ from paig_gateway.proxy.sockets.relay import SessionTimeouts
 from paig_gateway.proxy.sockets.sockets import Sockets
 from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.proxy.upstream import Upstream
-from paig_gateway.routing.affinity import Affinity, Holder
-from paig_gateway.routing.candidates import MemberOrder
+from paig_gateway.routing.candidates import Affinity, Holder, MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies

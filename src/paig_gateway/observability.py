@@ -22,7 +22,7 @@ from paig_gateway.alerts.conditions import RefusalWatch
 from paig_gateway.config import Config
 from paig_gateway.core import Core
 from paig_gateway.database.columns import milliseconds
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread
 from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import finished_of_node
@@ -37,8 +37,7 @@ from paig_gateway.telemetry.audit_stream import AuditDestination, AuditStream, T
 from paig_gateway.telemetry.logs import ProcessLog, RequestLog
 from paig_gateway.telemetry.metrics.genai import GenAi
 from paig_gateway.telemetry.metrics.prometheus import Exposition
-from paig_gateway.telemetry.metrics.registry import Names, Numbers, Sample, Source
-from paig_gateway.telemetry.metrics.requests import MOST_NAMES, Metrics
+from paig_gateway.telemetry.metrics.registry import MOST_NAMES, Metrics, Names, Numbers, Sample, Source
 from paig_gateway.telemetry.observers import Observers
 from paig_gateway.telemetry.otlp.exporter import BATCH, MOST_QUEUED, Destination, backend, missing_library
 from paig_gateway.telemetry.otlp.metrics_push import Push

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from paig_client.api.resources import BreakerChange
 from paig_gateway.catalog import Catalog
 from paig_gateway.cluster import health_rows
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread
 from paig_gateway.ledger import reports
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from paig_gateway.admin.problems import FieldProblem, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.database.columns import moment
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread
 from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.formats.references import last_name
 from paig_gateway.ledger import stored_objects

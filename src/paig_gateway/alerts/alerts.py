@@ -23,7 +23,7 @@ from paig_gateway.alerts import rows
 from paig_gateway.alerts.conditions import Excess, LimitName, ModelName, RefusalWatch, Trouble, troubles
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.balances import LimitBalance, current_balances

@@ -15,8 +15,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.database.columns import milliseconds, moment
-from paig_gateway.database.engine import writing
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread, writing
 
 WRITE_SECONDS = 5.0
 

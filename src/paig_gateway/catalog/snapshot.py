@@ -32,7 +32,7 @@ from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.catalog.transactions import DIRECTORY_VERSION
 from paig_gateway.catalog.zones import ORGANISATION
 from paig_gateway.database.columns import milliseconds, moment
-from paig_gateway.database.engine import utc_now
+from paig_gateway.database.engine import in_thread, utc_now
 from paig_gateway.database.limit_rows import limit_of, named_limit
 from paig_gateway.database.tables import (
     AdminRow,
@@ -49,7 +49,6 @@ from paig_gateway.database.tables import (
     TokenRow,
     UserRow,
 )
-from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import PREFIX, Limit, Raise
 from paig_gateway.domain.named_limits import LimitRule

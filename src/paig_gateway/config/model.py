@@ -23,13 +23,13 @@ from paig_client.api.specs import (
 )
 from paig_gateway.config.lines import SpecPath
 from paig_gateway.database.engine import CONNECTIONS
-from paig_gateway.listener.bounds import ListenerBounds
+from paig_gateway.listener.connections import ListenerBounds
 from paig_gateway.proxy.admission import MEGABYTE, AdmissionBounds
 from paig_gateway.proxy.egress import parse_proxy
 from paig_gateway.proxy.settings import ProxySpec, UpToAnHour, WebSocketsSpec
 from paig_gateway.routing.breaker import BreakerSpec
 from paig_gateway.routing.deadlines import Timeouts
-from paig_gateway.routing.retry_budget import RetriesSpec
+from paig_gateway.routing.health import RetriesSpec
 from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec

@@ -8,14 +8,15 @@ stall.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -300,3 +301,22 @@ def _lock_holder(engine: Engine) -> str:
     except DBAPIError:
         return ""
     return f" (process {found.pid}, '{found.application_name}', {found.state})" if found else ""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a thread; a cancelled task waits until the thread has ended.
+
+    Otherwise the thread would go on with a connection of an engine that is being closed, and leave it open.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        if not work.cancelled():
+            work.exception()  # the task is cancelled, so an error of the thread has no reader
+        raise

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Format, Generated, Json, ModelCall, StreamEvent
+from paig_gateway.formats import folding, reading, references
+from paig_gateway.formats.base import EVENT_ERROR, Call, Format, Generated, Json, Marker, ModelCall, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
-from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
@@ -65,7 +64,7 @@ def read(model: str | None, body: bytes) -> Call:
     kinds = [reading.string(tool.get("type")) for tool in tools]
     built_in = [kind for kind in kinds if kind not in (None, "custom")]
     at_provider = [kind for kind in built_in if not _CLIENT_TOOL.match(kind or "")]
-    substitutes = models_named.instead(top)
+    substitutes = references.models_instead(top)
     fast = reading.string(top.get("speed")) == "fast"
     fast = fast or (bool(substitutes) and reading.mentions(body, "fast"))
     named = reading.model_of(top, model)
@@ -84,7 +83,7 @@ def read(model: str | None, body: bytes) -> Call:
         modifiers=_modifiers(top),
         thinking=reading.integer(reading.members(top.get("thinking")).get("budget_tokens")),
         fallbacks=tuple(call.model for call in substitutes),
-        also=(*models_named.besides(top), *_compactions(top, named, text)),
+        also=(*references.models_besides(top), *_compactions(top, named, text)),
         unbounded_tools=bool(at_provider) or reading.present(top.get("mcp_servers")),
         standard_window=not any(LONG_WINDOW in name for name in _betas(top)),
         asks_usage=True,

@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Format, Json, StreamEvent
+from paig_gateway.formats.base import EVENT_ERROR, Call, Format, Json, Marker, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined, mapping
-from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.text import Media, bound
 

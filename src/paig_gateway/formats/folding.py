@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from paig_gateway.formats import reading
-from paig_gateway.formats.base import Json, StreamEvent
-from paig_gateway.formats.marker import EVENT_ERROR, Marker
+from paig_gateway.formats.base import EVENT_ERROR, Json, Marker, StreamEvent
 from paig_gateway.formats.reading import Members, Raw
 
 PARTIAL = "partial_usage"

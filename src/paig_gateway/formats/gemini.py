@@ -8,9 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
+from paig_gateway.formats.base import Call, Format, Generated, Json, Marker, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
-from paig_gateway.formats.marker import Marker
 from paig_gateway.formats.openai_chat import DRAWN, SEARCHES
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound

@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Format, Json, StreamEvent
+from paig_gateway.formats.base import Call, Format, Json, Marker, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined, whole
-from paig_gateway.formats.marker import Marker
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 

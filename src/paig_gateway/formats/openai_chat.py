@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import msgspec
 
-from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
+from paig_gateway.formats import folding, reading, references
+from paig_gateway.formats.base import EVENT_ERROR, Call, Format, Generated, Json, Marker, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size
-from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.formats.text import Media, bound
@@ -138,7 +137,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
     top = reading.request(body)
     # Mistral's agents have a model that the request does not name.
     by_agent = not model and not reading.present(top.get("model")) and reading.present(top.get("agent_id"))
-    instead = tuple(call.model for call in models_named.instead(top))
+    instead = tuple(call.model for call in references.models_instead(top))
     # OpenRouter takes a list of models alone, of which the first one is asked first.
     first = next(iter(instead), None) if "models" in top and not reading.present(top.get("model")) else None
     named = "" if by_agent else reading.model_of(top, model or first)
@@ -174,7 +173,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         modifiers=modifiers(top),
         thinking=reading.integer(budget),
         fallbacks=instead,
-        also=tuple(models_named.besides(top)),
+        also=tuple(references.models_besides(top)),
         session=reading.string(top.get("prompt_cache_key")),
         stores=reading.truth(top.get("store")),
     )

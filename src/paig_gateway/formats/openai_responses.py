@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-from paig_gateway.formats import folding, models_named, reading
+from paig_gateway.formats import folding, reading, references
 from paig_gateway.formats.ambiguity import read_once
-from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
+from paig_gateway.formats.base import EVENT_ERROR, Call, Format, Generated, Json, Marker, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined
-from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.openai_chat import SEARCHES, context, keeps_cache, modifiers, repeats
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import GENERATED_IMAGE, Media, bound
@@ -99,8 +98,8 @@ def _read(model: str | None, body: bytes) -> Call:
         modifiers=modifiers(top),
         extra_output=reading.size(top.get("prediction")),
         repeats=repeats(top, named),
-        fallbacks=tuple(call.model for call in models_named.instead(top)),
-        also=tuple(models_named.besides(top, added)),
+        fallbacks=tuple(call.model for call in references.models_instead(top)),
+        also=tuple(references.models_besides(top, added)),
         asks_usage=True,
         service_tier=reading.string(top.get("service_tier")),
         background=reading.truth(top.get("background")),

@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread
 from paig_gateway.ledger import batches, nodes, pruning, stored_objects
 from paig_gateway.ledger.writer import Task
 

@@ -17,9 +17,8 @@ from sqlmodel import col
 
 from paig_client.api.resources import SessionLoop
 from paig_gateway.database.columns import milliseconds, moment
-from paig_gateway.database.engine import writing
+from paig_gateway.database.engine import in_thread, writing
 from paig_gateway.database.tables import SessionLoopRow
-from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.money import format_usd
 
 KEPT, MOST = timedelta(days=30), 10_000

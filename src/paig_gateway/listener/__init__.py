@@ -3,7 +3,7 @@
 Enters: bytes of clients, from uvicorn's sockets. Leaves: requests whose head is complete and within its bounds, as ASGI
 scopes; and refusals (`headers-too-large`, `target-too-long`, `too-slow`, `overloaded`, `bad-request`) for the rest.
 
-- `bounds` holds the numbers, `connections` the connections of one process and their deadlines.
+- `connections` holds the bounds, and the connections of one process with their deadlines.
 - `protocol` is the class that uvicorn's `http=` takes: it counts bytes before the parser sees them.
 - `cycle` is one request and its answer, for ASGI apps and, without ASGI messages, for the data plane.
 

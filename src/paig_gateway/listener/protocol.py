@@ -19,8 +19,7 @@ from uvicorn.server import ServerState
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats.errors import error_body
-from paig_gateway.listener.bounds import MAX_PIPELINED, PROBES
-from paig_gateway.listener.connections import Connections
+from paig_gateway.listener.connections import MAX_PIPELINED, PROBES, Connections
 from paig_gateway.listener.cycle import EXTENSION, Cycle
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 

@@ -33,9 +33,8 @@ from paig_gateway.pricing.worst_case import CostBound, Unbounded
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.batch_lines import BatchLines, LineGroup, LinePlans, Numbered, by_id, id_of
 from paig_gateway.proxy.exchange import Outcome, kept_usage
-from paig_gateway.proxy.meter import MAX_HELD, decode_json
+from paig_gateway.proxy.meter import MAX_HELD, NO_USAGE, charge_reading, decode_json
 from paig_gateway.proxy.provider_client import ProviderClient, credential_of
-from paig_gateway.proxy.settling import NO_USAGE, charge_reading
 from paig_gateway.routing.candidates import Candidate, MemberPlan
 
 log = logging.getLogger(__name__)

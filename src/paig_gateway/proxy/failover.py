@@ -26,13 +26,11 @@ from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
-from paig_gateway.proxy.meter import StreamMeter, decode_json
+from paig_gateway.proxy.meter import CUT, StreamMeter, charge_stream, decode_json, error_in, error_type
 from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek, shown
 from paig_gateway.proxy.provider_client import ProviderAccess
-from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
 from paig_gateway.proxy.upstream import RequestHead
-from paig_gateway.routing.affinity import has_not
-from paig_gateway.routing.candidates import Candidate
+from paig_gateway.routing.candidates import Candidate, has_not
 from paig_gateway.routing.decisions import (
     Answered,
     Cover,

@@ -9,9 +9,8 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.ledger.records import Reservation, Settlement
-from paig_gateway.proxy import trace_context
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.proxy.trace_context import Trace
+from paig_gateway.proxy.headers import Trace, read_trace
 
 present_request: ContextVar[str] = ContextVar("present_request", default="")
 """The id of the request that this task serves, for log lines."""
@@ -45,7 +44,7 @@ class Unobserved:
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """Use the client's trace."""
-        return trace_context.read(headers)
+        return read_trace(headers)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         """Do nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from paig_gateway.domain.http import Headers
-from paig_gateway.formats import eventstream
+from paig_gateway.formats import framing
 from paig_gateway.formats.base import Framing, StreamEvent
 from paig_gateway.formats.framing import FRAMINGS, framing_of, sniffed
 from paig_gateway.formats.judgement import judge_event
@@ -195,7 +195,7 @@ class AdaptedResponse:
         self.status = answer.status
         self._answer = answer
         self._unframe: Callable[[StreamEvent], bytes] | None = None
-        self._splitter = eventstream.EventStreamSplitter()
+        self._splitter = framing.EventStreamSplitter()
         self._is_error, self._is_done = answer.status >= 400, False
         content = next((value for name, value in answer.headers if name == b"content-type"), b"")
         if self._is_error:
@@ -240,7 +240,7 @@ class AdaptedResponse:
         if self._unframe is None:
             return piece
         try:
-            return b"".join([self._unframe(eventstream.parse(raw)) for raw in self._splitter.feed(piece)])
+            return b"".join([self._unframe(framing.parse_frame(raw)) for raw in self._splitter.feed(piece)])
         except ValueError as error:
             raise UpstreamBroken(f"malformed event stream: {error}", sent=True) from error
 

@@ -24,18 +24,21 @@ from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.failover import framing_of_answer, header_map
 from paig_gateway.proxy.headers import to_client, without_redirects
-from paig_gateway.proxy.meter import MAX_HELD, StreamMeter, decode_json, last_members
-from paig_gateway.proxy.peek import ReadableResponse
-from paig_gateway.proxy.request import upload_session
-from paig_gateway.proxy.settling import (
+from paig_gateway.proxy.meter import (
+    MAX_HELD,
     UNREAD,
+    StreamMeter,
     charge_body,
     charge_cut_body,
     charge_reading,
     charge_stream,
+    decode_json,
     error_in,
     error_type,
+    last_members,
 )
+from paig_gateway.proxy.peek import ReadableResponse
+from paig_gateway.proxy.request import upload_session
 from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError

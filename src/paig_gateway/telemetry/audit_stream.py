@@ -24,9 +24,8 @@ from sqlmodel import col
 
 from paig_client.api.specs import ExportSpec
 from paig_gateway.database.columns import milliseconds, moment
-from paig_gateway.database.engine import writing
+from paig_gateway.database.engine import in_thread, writing
 from paig_gateway.database.tables import AuditRow, MetaRow
-from paig_gateway.database.threads import in_thread
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.exporter import backend

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from paig_client.api.resources import Request
-from paig_gateway.formats.eventstream import encode
+from paig_gateway.formats.framing import encode_frame
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.replay import Replay
 
@@ -69,7 +69,7 @@ async def test_a_body_by_another_name(replayed: World, replay: Replay, kinds: li
 
 async def test_an_event_stream_by_another_name(replayed: World, replay: Replay) -> None:
     """AWS frames are known by their checksum."""
-    frame = encode("metadata", b'{"usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15}}')
+    frame = encode_frame("metadata", b'{"usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15}}')
     path = "/proxy/bedrock/model/us.amazon.nova-pro-v1%3A0/converse-stream"
     asked = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
     response, row = await ask(replayed, replay, ["application/octet-stream"], frame, path=path, **asked)

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from paig_gateway.formats.base import Call, Format, StreamEvent
-from paig_gateway.formats.eventstream import encode
-from paig_gateway.formats.eventstream import parse as parse_frame
-from paig_gateway.formats.sse import parse
+from paig_gateway.formats.framing import encode_frame, parse_frame, parse_sse
 from paig_gateway.providers.endpoints import detect
 
 
@@ -35,7 +33,7 @@ def fold(form: Format, raws: Iterable[bytes]) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for raw in raws:
         if form.usage_marker.search(raw):
-            form.fold(body, parse_frame(raw) if form.framing == "eventstream" else parse(raw))
+            form.fold(body, parse_frame(raw) if form.framing == "eventstream" else parse_sse(raw))
     return body
 
 
@@ -46,7 +44,7 @@ def sse(said: object, name: str = "") -> bytes:
 
 def frame(name: str, said: object, **kind: Any) -> bytes:
     """A raw event stream frame."""
-    return encode(name, json.dumps(said).encode(), **kind)
+    return encode_frame(name, json.dumps(said).encode(), **kind)
 
 
 def event(said: object, name: str = "") -> StreamEvent:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.base import Framing
-from paig_gateway.formats.eventstream import encode
-from paig_gateway.formats.framing import FRAMINGS, framing_of, sniffed
+from paig_gateway.formats.framing import FRAMINGS, encode_frame, framing_of, sniffed
 
 
 @pytest.mark.parametrize(
@@ -36,8 +35,8 @@ def test_framing_of(content_type: str, framing: Framing | None) -> None:
         (b"\r\nid:7", "sse"),
         (b' {"x":1}', "json"),
         (b'[{"x":1}', "json"),
-        (encode("chunk", b"{}")[:12], "eventstream"),
-        (encode("chunk", b"{}")[:11], None),
+        (encode_frame("chunk", b"{}")[:12], "eventstream"),
+        (encode_frame("chunk", b"{}")[:11], None),
         (b"\0" * 20, None),
         (b"dat", None),
         (b"<html>", None),
@@ -53,7 +52,7 @@ def test_sniffed(head: bytes, framing: Framing | None) -> None:
 STREAMS: dict[Framing, bytes] = {
     "sse": b'data: {"a":"\\n"}\n\n: b\r\n\r\ndata: c\n\n',
     "json": b'[{"a":"\\"]}"},\n{"b":[1,{"c":2}]}]',
-    "eventstream": encode("a", b"{}") + encode("b", b"{}"),
+    "eventstream": encode_frame("a", b"{}") + encode_frame("b", b"{}"),
 }
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from paig_gateway.formats import eventstream, sse
+from paig_gateway.formats import framing
 from paig_gateway.formats.judgement import MOST, Judgement, judge, judge_event
 from paig_gateway.formats.registry import FORMATS
 
@@ -124,13 +124,13 @@ def test_streams() -> None:
 )
 def test_server_sent_events(raw: bytes, said: str | None) -> None:
     """An error is told from what comes before an answer, and from an answer."""
-    assert judge_event(sse.parse(raw)) == said
+    assert judge_event(framing.parse_sse(raw)) == said
 
 
 def test_frames() -> None:
     """Bedrock's exceptions are frames of their own kind."""
     payload = json.dumps({"message": "Too many requests"}).encode()
-    thrown = eventstream.encode("throttlingException", payload, kind="exception")
-    assert judge_event(eventstream.parse(thrown)) == "not-answer"
-    assert judge_event(eventstream.parse(eventstream.encode("messageStart", b'{"role":"assistant"}'))) is None
-    assert judge_event(eventstream.parse(eventstream.encode("chunk", b'{"bytes":"e30="}'))) == "answer"
+    thrown = framing.encode_frame("throttlingException", payload, kind="exception")
+    assert judge_event(framing.parse_frame(thrown)) == "not-answer"
+    assert judge_event(framing.parse_frame(framing.encode_frame("messageStart", b'{"role":"assistant"}'))) is None
+    assert judge_event(framing.parse_frame(framing.encode_frame("chunk", b'{"bytes":"e30="}'))) == "answer"

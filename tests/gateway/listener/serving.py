@@ -12,8 +12,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from paig_gateway.listener.bounds import ListenerBounds
-from paig_gateway.listener.connections import Connections
+from paig_gateway.listener.connections import Connections, ListenerBounds
 from paig_gateway.listener.cycle import EXTENSION, Cycle
 from paig_gateway.listener.protocol import HttpProtocol
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 import uvicorn
 import uvloop
 
-from paig_gateway.listener.bounds import ListenerBounds
-from paig_gateway.listener.connections import Connections
+from paig_gateway.listener.connections import Connections, ListenerBounds
 from paig_gateway.listener.protocol import HttpProtocol
 from paig_gateway.listener.server import EmbeddedServer
 from paig_gateway.server import listen

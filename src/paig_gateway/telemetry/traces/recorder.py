@@ -10,9 +10,8 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.ledger.records import Reservation, Settlement
-from paig_gateway.proxy import trace_context
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.proxy.trace_context import Trace
+from paig_gateway.proxy.headers import Trace, begin_trace, read_trace
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.exporter import Destination, close
 from paig_gateway.telemetry.traces.content import MOST_ASKED
@@ -67,9 +66,9 @@ class Traces:
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         settings = self._settings
         spans = self._all is not None or self._set_by(caller).export is not None
-        found = trace_context.read(headers, onward=settings.propagate, spans=spans)
+        found = read_trace(headers, onward=settings.propagate, spans=spans)
         if found is None and spans:
-            return trace_context.begin(onward=settings.propagate, sample=settings.sample)
+            return begin_trace(onward=settings.propagate, sample=settings.sample)
         return found
 
     def refused(self, request_id: str, error: GatewayError) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.base import StreamEvent
-from paig_gateway.formats.eventstream import MAX_FRAME, CorruptFrame, EventStreamSplitter, encode, parse
+from paig_gateway.formats.framing import MAX_FRAME, CorruptFrame, EventStreamSplitter, encode_frame, parse_frame
 from tests.gateway.formats.cutting import fed
 
 names = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -20,11 +20,11 @@ frames = st.tuples(names, st.binary(max_size=300), st.sampled_from(["event", "ex
 @given(st.lists(frames, max_size=5), st.binary(max_size=11), st.lists(st.integers(1, 50), min_size=1))
 def test_round_trip_in_any_chunks(given_frames: list[tuple[str, bytes, str]], rest: bytes, sizes: list[int]) -> None:
     """What was written comes back frame by frame, whatever the chunks, and all bytes are accounted for."""
-    stream = b"".join(encode(name, payload, kind=kind) for name, payload, kind in given_frames)  # type: ignore[arg-type]
+    stream = b"".join(encode_frame(name, payload, kind=kind) for name, payload, kind in given_frames)  # type: ignore[arg-type]
     raw, left = fed(EventStreamSplitter(), stream + rest, sizes)
     assert b"".join(raw) == stream
     assert left == rest
-    for event, (name, payload, kind) in zip([parse(one) for one in raw], given_frames, strict=True):
+    for event, (name, payload, kind) in zip([parse_frame(one) for one in raw], given_frames, strict=True):
         said = payload or (b'{"message": ""}' if kind == "error" else b"")
         assert event == StreamEvent(name, said, is_exception=kind != "event")
 
@@ -46,7 +46,7 @@ def test_headers_of_every_type() -> None:
             (b"uuid", b"\x09" + bytes(16)),
         ]
     )
-    assert parse(frame(headers, b"{}")) == StreamEvent("chunk", b"{}")
+    assert parse_frame(frame(headers, b"{}")) == StreamEvent("chunk", b"{}")
 
 
 def frame(headers: bytes, payload: bytes) -> bytes:
@@ -62,23 +62,23 @@ def frame(headers: bytes, payload: bytes) -> bytes:
 def test_malformed_headers(headers: bytes) -> None:
     """Headers that end early or are of no known type make a corrupt frame."""
     with pytest.raises(CorruptFrame):
-        parse(frame(headers, b"{}"))
+        parse_frame(frame(headers, b"{}"))
 
 
 @given(st.data())
 def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
     """A frame with any one byte changed is corrupt, or visibly not complete."""
-    raw = encode("metadata", b'{"usage":{}}')
+    raw = encode_frame("metadata", b'{"usage":{}}')
     at = data.draw(st.integers(0, len(raw) - 1))
     other = data.draw(st.integers(1, 255))
     with pytest.raises(CorruptFrame):
-        parse(raw[:at] + bytes([raw[at] ^ other]) + raw[at + 1 :])
+        parse_frame(raw[:at] + bytes([raw[at] ^ other]) + raw[at + 1 :])
 
 
 def test_a_corrupt_prelude_stops_at_once_and_keeps_the_bytes() -> None:
     """Frames before a corrupt one come out; then every call raises, and `rest` has all that was not returned."""
     splitter = EventStreamSplitter()
-    good, bad = encode("a", b"1"), b"\x00\x00\x00\x20" + b"\xff" * 30
+    good, bad = encode_frame("a", b"1"), b"\x00\x00\x00\x20" + b"\xff" * 30
     assert splitter.feed(good + bad) == [good]
     with pytest.raises(CorruptFrame):
         splitter.feed(b"more")
@@ -102,7 +102,7 @@ def test_an_error_without_payload() -> None:
             (b":error-message", b"gone"),
         ]
     )
-    assert parse(frame(headers, b"")) == StreamEvent("InternalError", b'{"message": "gone"}', is_exception=True)
+    assert parse_frame(frame(headers, b"")) == StreamEvent("InternalError", b'{"message": "gone"}', is_exception=True)
 
 
 @given(st.binary(max_size=400))
@@ -111,8 +111,8 @@ def test_random_bytes_only_raise_corrupt_frame(noise: bytes) -> None:
     splitter = EventStreamSplitter()
     try:
         for raw in splitter.feed(noise):
-            parse(raw)
+            parse_frame(raw)
     except CorruptFrame:
         pass
     with pytest.raises(CorruptFrame):
-        parse(noise)
+        parse_frame(noise)

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.marker import EVENT_ERROR, Marker
+from paig_gateway.formats.base import EVENT_ERROR, Marker
 
 MARKER = Marker(
     rb'"usage"\s*:\s*\{', rb'"finish_reason"\s*:\s*"', rb"\[DONE\]", (b"$", rb'"\$web_search"'), EVENT_ERROR

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from paig_gateway.listener.bounds import MAX_PIPELINED, RESERVE, ListenerBounds
+from paig_gateway.listener.connections import MAX_PIPELINED, RESERVE, ListenerBounds
 from tests.gateway.end_to_end.waiting import until
 from tests.gateway.listener.serving import GET, Served, code, serving
 

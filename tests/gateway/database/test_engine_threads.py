@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from paig_gateway.database.threads import in_thread
+from paig_gateway.database.engine import in_thread
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.base import StreamEvent
-from paig_gateway.formats.sse import SseSplitter, parse
+from paig_gateway.formats.framing import SseSplitter, parse_sse
 from tests.gateway.formats.cutting import fed
 
 
@@ -31,7 +31,7 @@ def test_mixed_line_ends() -> None:
     """Line ends may be mixed within a stream."""
     stream = b"data: 1\r\n\ndata: 2\n\r\ndata: 3\r\rdata: 4\n\r\n"
     events, rest = cut(stream, 3)
-    assert [parse(raw).data for raw in events] == [b"1", b"2", b"3", b"4"]
+    assert [parse_sse(raw).data for raw in events] == [b"1", b"2", b"3", b"4"]
     assert rest == b""
 
 
@@ -77,7 +77,7 @@ def test_chunks_make_no_difference(stream: bytes, sizes: list[int]) -> None:
 )
 def test_parse(raw: bytes, event: StreamEvent) -> None:
     """Fields are read as the standard says."""
-    assert parse(raw) == event
+    assert parse_sse(raw) == event
 
 
 @pytest.mark.parametrize("opening", [b"data: ", b":\r\n\r\ndata: "])

@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlmodel import SQLModel
 
 from paig_gateway.database import conversion, upgrade
-from paig_gateway.database.engine import DatabaseError, check_postgresql, explain, open_engine, utc_now
+from paig_gateway.database.engine import DatabaseError, check_postgresql, explain, open_engine, patient, utc_now
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import admin_token, database_url, given, home_folder, secret_key
 
@@ -135,7 +135,7 @@ def _load(url: str, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
     """Fill an empty database with a backup's rows."""
     if make_url(url).get_backend_name() == "sqlite":
         return _load_sqlite(Path(make_url(url).database or "").expanduser(), archive, found)
-    engine = open_engine(url)
+    engine = patient(open_engine(url))
     with closing_engine(engine), tempfile.TemporaryDirectory() as folder:
         try:
             check_postgresql(engine)
@@ -187,7 +187,7 @@ def _existing(home: Path) -> Engine:
     url = make_url(database_url(home))
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").expanduser().is_file():
         raise BackupError(f"there is no database at {url.database}: is PAIG_HOME the gateway's?")
-    return open_engine(database_url(home))
+    return patient(open_engine(database_url(home)))
 
 
 def _dump_sqlite(engine: Engine, archive: zipfile.ZipFile) -> tuple[str, dict[str, int]]:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_gateway.database.engine import writing
+from paig_gateway.database.engine import quick, writing
 from paig_gateway.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class DatabaseProbe:
     """Writes a row and reads it back, in a thread of its own, so that a database that hangs takes no other with it."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine = quick(engine)
         self._thread = ThreadPoolExecutor(1, "paig-readiness")
         self._running: asyncio.Future[str | None] | None = None
 

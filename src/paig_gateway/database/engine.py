@@ -28,6 +28,8 @@ BUSY_SECONDS = 5.0
 """How long an ordinary SQLite connection waits for another's write."""
 CONNECTIONS = 5
 """How many connections a process opens to PostgreSQL at most, not counting the ledger writer's."""
+QUICK_SECONDS = 5.0
+"""How long a statement of the ledger or of the readiness probe may take on PostgreSQL."""
 MIGRATION_LOCK = 0x70616967  # "paig": the PostgreSQL advisory lock that a migration holds
 MIGRATION_SECONDS = 60
 """How long a starting process waits for another's migration."""
@@ -137,9 +139,26 @@ def _open_postgresql(url: URL, connections: int) -> Engine:
     }
     given: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query}
     given["prepare_threshold"] = None  # a pooler in transaction mode does not keep prepared statements
-    return create_engine(
+    engine = create_engine(
         url, connect_args=given, pool_pre_ping=True, pool_size=connections, max_overflow=0, hide_parameters=True
     )
+    from paig_gateway.database.bounded import bound  # psycopg is slow to import, and not needed with SQLite
+
+    bound(engine)
+    return engine
+
+
+def quick(engine: Engine) -> Engine:
+    """The same engine for transactions that are short or lost: a statement must be answered within `QUICK_SECONDS`."""
+    return engine.execution_options(answer_seconds=QUICK_SECONDS)
+
+
+def patient(engine: Engine) -> Engine:
+    """The same engine for statements that may take as long as they need, such as those of a migration or a backup."""
+    return engine.execution_options(answer_seconds=None)
+
+
+_IDLE = "SELECT set_config('idle_in_transaction_session_timeout', '60s', true)"
 
 
 @contextmanager
@@ -147,9 +166,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that reads and then writes.
 
     On SQLite it takes the write lock at once: a transaction that reads first and asks for the lock later fails at
-    once, without waiting, if anyone wrote in between.
+    once, without waiting, if anyone wrote in between. PostgreSQL ends a transaction whose client has gone silent, so
+    that its locks do not hold the other nodes up until the server's keepalives notice, two hours later.
     """
     with engine.execution_options(immediate=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_IDLE)
         yield connection
 
 
@@ -169,7 +191,7 @@ def migrate(engine: Engine) -> None:
             with engine.connect() as connection:
                 current = schema.is_newest(connection)
             if not current:
-                with writing(engine) as connection:
+                with writing(patient(engine)) as connection:
                     if connection.dialect.name == "postgresql":
                         connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_SECONDS}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from paig_gateway.database.columns import milliseconds, text
-from paig_gateway.database.engine import writing
+from paig_gateway.database.engine import QUICK_SECONDS, quick, writing
 from paig_gateway.domain.limits import PREFIX, Limit
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
@@ -34,6 +34,8 @@ MAX_COST = 10**17
 """The largest cost that is charged where a cost cannot be believed: $100,000,000."""
 SWEEP_ROWS = 500
 """How many holds are swept in one transaction."""
+MOST_ANSWER_SECONDS = 40.0
+"""The longest that a batch may wait for PostgreSQL's answer, after several tries."""
 _READS = 8
 """How often a transaction may find that it needs more than it locked, and begin again."""
 _KNOWN_RUNS = 10_000
@@ -195,6 +197,8 @@ class BatchExecutor:
         self.watched: dict[CounterKey, tuple[int, int]] = {}
         self._runs: dict[str, int] = {}
         self._connection: LedgerConnection | None = None
+        self._quick = quick(engine)
+        self._answer_seconds = QUICK_SECONDS
 
     def start(self) -> None:
         """Register this node, and charge what dead nodes or an earlier process of this node left open.
@@ -202,7 +206,7 @@ class BatchExecutor:
         Raises:
             NodeInUseError: Another live process has this id.
         """
-        with writing(self.engine) as connection:
+        with writing(self._quick) as connection:
             now = nodes.now_ms(connection, self.clock)
             nodes.check_unused(connection, self.node_id, self.process, now)
             nodes.beat(connection, self.node_id, self.process, now)
@@ -213,7 +217,7 @@ class BatchExecutor:
     def stop(self) -> None:
         """Remove this node's row, unless requests are still open: then it stays, so that other nodes find them."""
         try:
-            with writing(self.engine) as connection:
+            with writing(self._quick) as connection:
                 nodes.forget(connection, self.node_id)
         finally:
             self.close()
@@ -225,17 +229,17 @@ class BatchExecutor:
             connection.close()
 
     def beat(self) -> None:
-        with writing(self.engine) as connection:
+        with writing(self._quick) as connection:
             nodes.beat(connection, self.node_id, self.process, nodes.now_ms(connection, self.clock))
 
     def silent(self) -> list[nodes.Beat]:
         """The other nodes that are dead, or whose heartbeat is too old."""
-        with self.engine.connect() as connection:
+        with self._quick.connect() as connection:
             return nodes.silent(connection, self.node_id, nodes.now_ms(connection, self.clock))
 
     def alive(self) -> set[str]:
         """Ids of the nodes that run, this one among them."""
-        with self.engine.connect() as connection:
+        with self._quick.connect() as connection:
             now = nodes.now_ms(connection, self.clock)
             dead = {beat.node_id for beat in nodes.silent(connection, self.node_id, now)}
             return nodes.known(connection) - dead
@@ -248,7 +252,7 @@ class BatchExecutor:
         """
         swept = 0
         while True:
-            with self.engine.connect() as connection:
+            with self._quick.connect() as connection:
                 ids = nodes.open_ids(connection, node_id, SWEEP_ROWS)
             if not ids:
                 return swept
@@ -258,7 +262,7 @@ class BatchExecutor:
     def bury(self, node_id: str) -> int:
         """Sweep a dead node and remove it; see `sweep`."""
         swept = self.sweep(node_id)
-        with writing(self.engine) as connection:
+        with writing(self._quick) as connection:
             removed = nodes.forget(connection, node_id)
         if removed:  # by this process alone, though others may have swept, too
             self.buried.append(node_id)
@@ -272,7 +276,7 @@ class BatchExecutor:
         Returns:
             How many there were.
         """
-        with self.engine.connect() as connection:
+        with self._quick.connect() as connection:
             ids = [id for id in nodes.open_ids(connection, self.node_id) if id not in self.open]
         if ids:
             self.execute([Release(id) for id in ids])
@@ -293,7 +297,7 @@ class BatchExecutor:
         if all(isinstance(command, Flush) for command in commands):
             return BatchResult([None] * len(commands), set())
         if self._connection is None:
-            self._connection = _connection(self.engine)
+            self._connection = _connection(self.engine, self._answer_seconds)
         connection = self._connection
         try:
             found = self._read(connection, commands)
@@ -307,7 +311,10 @@ class BatchExecutor:
             for command in commands:
                 command.tried = True
             self.close()
+            # A dead connection is replaced soon, and a slow database is given time to finish a batch.
+            self._answer_seconds = min(2 * self._answer_seconds, MOST_ANSWER_SECONDS)
             raise
+        self._answer_seconds = QUICK_SECONDS
         self._remember(commands, results, batch)
         return BatchResult(results, self._released(batch, results))
 
@@ -509,12 +516,12 @@ class BatchExecutor:
         return released
 
 
-def _connection(engine: Engine) -> LedgerConnection:
+def _connection(engine: Engine, answer_seconds: float) -> LedgerConnection:
     if engine.dialect.name != "postgresql":
         return SqliteConnection(engine)
     from paig_gateway.ledger.postgres import PostgresConnection  # its driver is slow to import, and not needed above
 
-    return PostgresConnection(engine)
+    return PostgresConnection(engine, answer_seconds)
 
 
 def _made_since(hold: Hold | None, found: RowsRead) -> list[Limit]:

@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy import BigInteger, Boolean, Column, Engine, Float, Integer, Table
 from sqlalchemy.types import JSON
 
+from paig_gateway.database.bounded import set_bound
 from paig_gateway.ledger.statements import (
     ADD_METRICS,
     CLOCK,
@@ -163,10 +164,16 @@ def _document(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Valu
 class PostgresConnection:
     """See `LedgerConnection`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, answer_seconds: float) -> None:
+        """Open it.
+
+        Args:
+            answer_seconds: How long the server may take for each of the two round trips.
+        """
         pooled = engine.raw_connection()
         self._raw = cast("psycopg.Connection[TupleRow]", pooled.driver_connection)
         pooled.detach()
+        set_bound(self._raw, answer_seconds)
         try:
             self._raw.rollback()
             self._raw.autocommit = True  # this module sends BEGIN and COMMIT itself

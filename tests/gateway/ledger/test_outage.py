@@ -20,6 +20,7 @@ from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.sqlite import SqliteConnection
 from paig_gateway.ledger.writer import BATCH
 from tests.gateway.databases import Postgres
+from tests.gateway.forwarder import Forwarder
 from tests.gateway.ledger.books import (
     Clock,
     Totals,
@@ -296,3 +297,27 @@ async def test_what_piled_up_is_written_in_bounded_pieces(
     await until(lambda: totals(engine, CAP) == Totals(5 * (len(requests) + 1), 0))
     assert max(sizes) <= BATCH
     await ledger.stop()
+
+
+async def test_connections_that_fall_silent_are_replaced(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooler that has lost its server acknowledges and never answers: callers are refused, and served soon."""
+    for module in ("database.engine", "ledger.batch"):
+        monkeypatch.setattr(f"paig_gateway.{module}.QUICK_SECONDS", 0.5)
+    monkeypatch.setattr("paig_gateway.database.bounded.PING_SECONDS", 0.5)
+    async with Forwarder(postgres.fresh_database()).running() as forwarder:
+        engine = open_engine(forwarder.url())
+        ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=0.2)
+        await ledger.start()
+        try:
+            before, during = reservation(CAP), reservation(CAP)
+            await ledger.reserve(before)
+            forwarder.silence()
+            with pytest.raises(LedgerDown):
+                await ledger.reserve(during)
+            assert not ledger.healthy
+            await until(lambda: ledger.healthy, 60)
+            await ledger.settle(settlement(before, 300))
+        finally:
+            await ledger.stop()
+        assert await asyncio.to_thread(totals, engine, CAP) == Totals(spent=300, held=0)
+        engine.dispose()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from textual import work
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.notifications import SeverityLevel
@@ -203,6 +204,13 @@ class PaigApp(App[None]):
             return
         while isinstance(self.screen, Page):
             self.pop_screen()
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close the screen on top, and cancel its work: an answer that came now would find no widgets."""
+        closed = self.screen
+        closing = super().pop_screen()
+        self.workers.cancel_node(closed)
+        return closing
 
     def action_help(self) -> None:
         from paig_tui.screens.help import Help

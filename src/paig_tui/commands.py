@@ -132,6 +132,7 @@ def objects(app: PaigApp, query: str) -> Iterator[tuple[str, str]]:
 
 async def go_to(app: PaigApp, part: str, name: str) -> None:
     """Go to an object: its section, with the cursor on it."""
+    from paig_tui.screens.drawing import draw_later
     from paig_tui.screens.sessions.detail import SessionDetail
     from paig_tui.widgets.table import Table
 
@@ -153,7 +154,7 @@ async def go_to(app: PaigApp, part: str, name: str) -> None:
         table.point_at(name)
         table.focus()
 
-    app.call_after_refresh(point)
+    draw_later(screen, point)
 
 
 class PaletteProvider(Provider):

@@ -21,6 +21,7 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from paig_client.admin import AdminError, Refused
+from paig_tui.screens.drawing import draw_later
 from paig_tui.text import MUTED, plain, safe
 
 T = TypeVar("T")
@@ -238,12 +239,10 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         (first.first() if first else self.query_one("#cancel")).focus()
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._fit)
+        draw_later(self, self._fit)
 
     def _fit(self) -> None:
         """Let the fields have the height that the rest of the dialog leaves them; they scroll only beyond it."""
-        if self not in self.app.screen_stack:  # it was answered before the screen was drawn again
-            return
         box, fields = self.query_one("#box"), self.query_one("#fields")
         rest = [child for child in box.children if child is not fields and child.display]
         taken = sum(child.outer_size.height + child.styles.margin.height for child in rest)
@@ -359,7 +358,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         problem = self.query_one("#problem", Static)
         problem.update(Content(safe(f"✕ {message}")) if message else "")
         problem.display = bool(message)
-        self.call_after_refresh(self._fit)
+        draw_later(self, self._fit)
 
 
 class Confirm(Dialog[bool]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -13,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from paig_tui.data.state import AppState
+from paig_tui.screens.drawing import draw_later
 from paig_tui.widgets.chrome import Footer, Header, Messages
 
 if TYPE_CHECKING:
@@ -46,10 +48,10 @@ class Framed(Screen[None]):
         yield Static("", id="small", markup=False)
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.redraw, force=True)
+        draw_later(self, partial(self.redraw, force=True))
 
     def on_screen_resume(self) -> None:
-        self.call_after_refresh(self.redraw, force=True)
+        draw_later(self, partial(self.redraw, force=True))
 
     def on_resize(self) -> None:
         """Below the smallest size, show a message instead of half a screen."""
@@ -61,7 +63,7 @@ class Framed(Screen[None]):
                 " font smaller.\n\nq quits."
             )
         )
-        self.call_after_refresh(self.redraw, force=True)
+        draw_later(self, partial(self.redraw, force=True))
 
     def redraw(self, *, force: bool = False) -> None:
         """Draw header and footer again."""

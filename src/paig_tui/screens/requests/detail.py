@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from paig_client.api.resources import Request
+from paig_tui.screens.drawing import draw_later
 from paig_tui.screens.requests.text import TRACE_URL, described, trace_link
 from paig_tui.text import safe
 from paig_tui.widgets.chrome import Messages, hints, joined
@@ -44,7 +45,7 @@ class RequestDetail(ModalScreen[None]):
 
     def on_resize(self) -> None:
         """What is drawn depends on the width."""
-        self.call_after_refresh(self._draw)
+        draw_later(self, self._draw)
 
     def _draw(self) -> None:
         text = self.query_one("#text", Static)

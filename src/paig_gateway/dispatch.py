@@ -40,9 +40,11 @@ class Dispatch:
     metrics: Exposition | None
     ready: bool = True
     _proxies: TrustedProxies = field(init=False)
+    _apart: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self._proxies = TrustedProxies(self.config.server.trusted_proxies)
+        self._apart = self.config.server.apart
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request: the data plane under `/proxy/` and at the APIs' own paths, the admin app elsewhere."""
@@ -53,7 +55,7 @@ class Dispatch:
             await self._websocket(path, scope)
         elif path in PROBES and scope["method"] == "GET":
             await self._probe(path, send)
-        elif not self._is_here(scope):
+        elif self._apart and not self._is_here(scope):
             await _problem(send, "not-found", "This is not served at this address: the gateway has two.")
         elif path == "/metrics" and kind == "http" and not self._shows_metrics(scope):
             message = "Metrics are open on this machine alone: set metrics_token or metrics_open."
@@ -101,7 +103,7 @@ class Dispatch:
         """Whether a path is served at the address at which the request came."""
         server = self.config.server
         path: str = scope["path"]
-        if not server.apart or is_at_both(path):
+        if not self._apart or is_at_both(path):
             return True
         host, port = scope["server"]
         at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from paig_gateway.formats import form, reading
 from paig_gateway.formats.ambiguity import read_once
@@ -53,6 +54,13 @@ _DATA_SOURCE = "data_source"
 _WORDS = frozenset(word.encode() for word in (*_KNOWN, *map(_plain, (*_TYPES, *_ALL))))
 _LONGEST = max(map(len, _NAMES)) + 8
 _QUOTED = re.compile(rb'"([A-Za-z_]{2,%d})"' % _LONGEST)
+
+
+@lru_cache(maxsize=1024)
+def _plain_word(word: bytes) -> bytes:
+    return word.lower().replace(b"_", b"")
+
+
 _ESCAPED = re.compile(rb"\\u00[4-7]")
 """A letter or an underscore, written as an escape."""
 
@@ -130,7 +138,7 @@ def ids_in_field(name: str, content: bytes) -> Iterator[str]:
 
 def _in_text(body: bytes) -> Iterator[str]:
     escaped = (b"\\" in body and _ESCAPED.search(body) is not None) or not _is_utf8(body)
-    words = {word.lower().replace(b"_", b"") for word in set(_QUOTED.findall(body))}
+    words = set(map(_plain_word, set(_QUOTED.findall(body))))
     if escaped or not words.isdisjoint(_WORDS):
         for text in _readings(body):
             yield from _in_json(text)

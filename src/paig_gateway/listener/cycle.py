@@ -99,6 +99,7 @@ class Cycle:
         "_expects_continue",
         "_head",
         "_left",
+        "_news",
         "_transport",
         "complete",
         "gone",
@@ -124,7 +125,8 @@ class Cycle:
         self._connection = connection
         self._transport = connection.transport
         self._expects_continue = expects_continue
-        self._event = asyncio.Event()
+        self._news = False
+        self._event: asyncio.Event | None = None
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._head = scope["method"] == "HEAD"
@@ -139,11 +141,11 @@ class Cycle:
         self._buffered += len(data)
         if self._buffered > HIGH_WATER_LIMIT:
             self._connection.flow.pause_reading()
-        self._event.set()
+        self._tell()
 
     def feed_end(self) -> None:
         self.more_body = False
-        self._event.set()
+        self._tell()
 
     def disconnect(self) -> None:
         """The client disconnected, or gets no further answer from the app."""
@@ -151,9 +153,14 @@ class Cycle:
             return
         self.gone = True
         self._chunks.clear()
-        self._event.set()
+        self._tell()
         if self.on_gone is not None:
             self.on_gone()
+
+    def _tell(self) -> None:
+        self._news = True
+        if self._event is not None:
+            self._event.set()
 
     # The app's side
 
@@ -200,8 +207,11 @@ class Cycle:
             self._connection.flow.resume_reading()
             self._connection.body_is_wanted()
         if not self.gone and not self.complete:
-            await self._event.wait()
-            self._event.clear()
+            if not self._news:  # nearly always the body has come with the head
+                self._event = self._event or asyncio.Event()
+                self._event.clear()
+                await self._event.wait()
+            self._news = False
         if self.gone or self.complete:
             return {"type": "http.disconnect"}
         chunks, self._chunks = self._chunks, []
@@ -323,5 +333,5 @@ class Cycle:
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
         self.complete = True
-        self._event.set()
+        self._tell()
         self._connection.answered(self)

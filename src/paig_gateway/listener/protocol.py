@@ -47,6 +47,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.table: Connections = self.app.connections
         self.bounds = self.table.bounds
+        self._longest_head = self.bounds.head_bytes
         self._refusal: GatewayError | None = None
         self._deaf = False
         """Whether further input is dropped, because the connection has got its last answer."""
@@ -58,6 +59,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unused = 0
         """Bytes since the last piece of a body: chunk extensions and trailers."""
         self._over_cap = False
+        self._upgrades = False
         self._body_since = 0.0
         self._body_bytes = 0
 
@@ -95,7 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Pass bytes within the bounds to the parser, and refuse the rest."""
         if self._deaf:
             return
-        room = self.bounds.head_bytes - self._head_bytes
+        room = self._longest_head - self._head_bytes
         if self._awaits_head and len(data) > room:
             self._parse(data[:room])
             if self._deaf:
@@ -124,7 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._head_bytes += len(data)
             if self._in_head:
                 self.table.head_begins(self, self.loop.time())
-        elif self._unused > self.bounds.head_bytes:
+        elif self._unused > self._longest_head:
             self._refuse(_head_too_large(self.bounds.header_bytes))
 
     def _upgrade(self) -> None:
@@ -152,8 +154,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
-        self._in_head = True
+        self._in_head, self._upgrades = True, False
         self._field_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -180,10 +181,7 @@ class HttpProtocol(HttpToolsProtocol):
                 "send fewer, or raise header_fields in paig.toml.",
             )
         else:
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head of a request is complete: have it answered."""
@@ -222,7 +220,8 @@ class HttpProtocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
             "extensions": {},
         }
-        if self.parser.should_upgrade() and self._should_upgrade():
+        self._upgrades = bool(self.parser.should_upgrade() and self._should_upgrade())
+        if self._upgrades:
             return
         if len(self.pipeline) >= MAX_PIPELINED:
             self._refusal = GatewayError("bad-request", "Too many requests were sent ahead of their answers.")
@@ -232,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
             self,
             self.scope,  # type: ignore[arg-type]
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
+            expects_continue=b"100-continue" in [value.lower() for name, value in self.headers if name == b"expect"],
         )
         self.scope["extensions"][EXTENSION] = cycle  # type: ignore[assignment]
         self._reading = cycle
@@ -244,7 +243,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unused = 0
-        if self._refusal is not None or self._upgrades():
+        if self._refusal is not None or self._upgrades:
             return
         self._body_bytes += len(body)
         if not self._reading.complete:
@@ -254,13 +253,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._awaits_head = True
         self._messages += 1
         self._unused = 0
-        if self._refusal is not None or self._upgrades():
+        if self._refusal is not None or self._upgrades:
             return
         self._reading.feed_end()
         self.table.body_ends(self)
-
-    def _upgrades(self) -> bool:
-        return bool(self.parser.should_upgrade() and self._should_upgrade())
 
     # The answer's side
 
@@ -404,12 +400,16 @@ def _wrong_framing(headers: list[tuple[bytes, bytes]], version: str) -> str | No
     """The error in the headers that state the length of the body and the host, or None."""
     if version not in ("1.0", "1.1"):
         return "The version of HTTP must be 1.0 or 1.1."
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    if codings and (codings != [b"chunked"] or version == "1.0"):
-        return "The transfer-encoding must be 'chunked', given once, and not by a client of HTTP 1.0."
-    hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) > 1 or not all(not one or _HOST.fullmatch(one) for one in hosts):
-        return "The host header must be given once, with a name or an address."
+    coded = named = False
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            if coded or value.strip().lower() != b"chunked" or version == "1.0":
+                return "The transfer-encoding must be 'chunked', given once, and not by a client of HTTP 1.0."
+            coded = True
+        elif name == b"host":
+            if named or (value and not _HOST.fullmatch(value)):
+                return "The host header must be given once, with a name or an address."
+            named = True
     return None
 
 

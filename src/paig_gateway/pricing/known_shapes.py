@@ -155,16 +155,15 @@ def _note(name: str, value: object, shape: list[object], counts: list[int]) -> b
     """Add a member to a shape; returns whether it can be part of one."""
     if len(name) > LONGEST:
         return False
-    shape.append(name)
     kind = type(value)
     if kind is int:
         number: int = value  # type: ignore[assignment]
         counts.append(number)
-        shape.append(_POSITIVE if number else _ZERO)
+        shape += (name, _POSITIVE if number else _ZERO)
         return 0 <= number <= MOST
     if kind is dict:
         members: dict[str, object] = value  # type: ignore[assignment]
-        shape.append(_OBJECT)
+        shape += (name, _OBJECT)
         if len(shape) > 2 * MOST_MEMBERS:
             return False
         for inner, found in members.items():
@@ -172,13 +171,14 @@ def _note(name: str, value: object, shape: list[object], counts: list[int]) -> b
                 return False
         shape.append(_END)
         return True
-    if isinstance(value, str):
-        shape.append(value)
-        return len(value) <= LONGEST
-    if isinstance(value, float):
-        shape.append(_FRACTION if value else _ZERO_FRACTION)
-        return value >= 0
-    shape.append(_NULL if value is None else _TRUE if value else _FALSE)
+    if kind is str:
+        text: str = value  # type: ignore[assignment]
+        shape += (name, text)
+        return len(text) <= LONGEST
+    if kind is float:
+        shape += (name, _FRACTION if value else _ZERO_FRACTION)
+        return value >= 0  # type: ignore[operator]
+    shape += (name, _NULL if value is None else _TRUE if value else _FALSE)
     return value is None or kind is bool
 
 

@@ -39,13 +39,14 @@ class Admission:
     Attributes:
         running: Requests that are being served.
         body_bytes: Bytes of request bodies in memory.
+        bytes_of: The same by key.
     """
 
     def __init__(self, bounds: AdmissionBounds | None = None) -> None:
         self.bounds = bounds or AdmissionBounds()
         self.running = 0
         self.body_bytes = 0
-        self._bytes_of: dict[str, int] = {}
+        self.bytes_of: dict[str, int] = {}
         self._queue: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -89,29 +90,6 @@ class Admission:
     def body(self, key_id: str) -> BodyBytes:
         return BodyBytes(self, key_id)
 
-    def take(self, key_id: str, count: int) -> None:
-        """Count bytes of a body.
-
-        Raises:
-            GatewayError: `overloaded`: too many bytes for the process or the key.
-        """
-        of_key = self._bytes_of.get(key_id, 0) + count
-        if of_key > self.bounds.key_body_bytes:
-            raise _overloaded(f"This key's requests in flight have bodies of {_mb(self.bounds.key_body_bytes)} MB.")
-        if self.body_bytes + count > self.bounds.body_bytes:
-            raise _overloaded(f"The requests in flight have bodies of {_mb(self.bounds.body_bytes)} MB.")
-        self.body_bytes += count
-        self._bytes_of[key_id] = of_key
-
-    def release(self, key_id: str, count: int) -> None:
-        """Count bytes of a body that are no longer in memory."""
-        self.body_bytes -= count
-        left = self._bytes_of.get(key_id, 0) - count
-        if left > 0:
-            self._bytes_of[key_id] = left
-        else:
-            self._bytes_of.pop(key_id, None)
-
 
 @dataclass(slots=True)
 class BodyBytes:
@@ -125,16 +103,27 @@ class BodyBytes:
         """Count further bytes.
 
         Raises:
-            GatewayError: `overloaded`; these bytes are not counted.
+            GatewayError: `overloaded`: too many bytes for the process or the key; these are not counted.
         """
-        self.admission.take(self.key_id, count)
+        admission, bounds = self.admission, self.admission.bounds
+        of_key = admission.bytes_of.get(self.key_id, 0) + count
+        if of_key > bounds.key_body_bytes:
+            raise _overloaded(f"This key's requests in flight have bodies of {_mb(bounds.key_body_bytes)} MB.")
+        if admission.body_bytes + count > bounds.body_bytes:
+            raise _overloaded(f"The requests in flight have bodies of {_mb(bounds.body_bytes)} MB.")
+        admission.body_bytes += count
+        admission.bytes_of[self.key_id] = of_key
         self.count += count
 
     def release(self) -> None:
         """Stop counting all of them."""
-        count, self.count = self.count, 0
-        if count:
-            self.admission.release(self.key_id, count)
+        if not self.count:
+            return
+        self.admission.body_bytes -= self.count
+        left = self.admission.bytes_of.pop(self.key_id, 0) - self.count
+        if left > 0:
+            self.admission.bytes_of[self.key_id] = left
+        self.count = 0
 
 
 def _overloaded(why: str) -> GatewayError:

@@ -280,7 +280,7 @@ def kept_usage(raw: Mapping[str, object]) -> Mapping[str, object] | None:
 def _is_within(value: object, levels: int) -> bool:
     if levels <= 0:
         return False
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    inner = value.values() if isinstance(value, (dict, Mapping)) else value if isinstance(value, list) else ()
     for part in inner:
         if type(part) is not int and not _is_within(part, levels - 1):
             return False

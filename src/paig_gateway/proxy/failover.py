@@ -12,7 +12,7 @@ from urllib.parse import quote
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.route import ActiveProvider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
@@ -107,7 +107,7 @@ class Failover:
         self._clock = access.clock
         self._deadlines = access.deadlines
         self._refuse_stream_options: set[str] = set()
-        self._heads: dict[tuple[object, ...], tuple[ActiveProvider, RequestHead]] = {}
+        self._heads: dict[tuple[object, ...], tuple[ActiveProvider, Credential, RequestHead]] = {}
 
     def decisions(self, exchange: Exchange, order: list[Candidate], outcome: Outcome) -> Decisions:
         return Decisions(exchange, exchange.stored, order, self._deadlines, self._health, outcome.leave_out)
@@ -447,10 +447,10 @@ class Failover:
             Unsendable: What a client or an operator wrote cannot be sent.
         """
         kind, provider = candidate.kind, candidate.provider
-        # The value keeps the provider alive, so that no other object gets its id.
-        key = (id(provider), candidate.credential, method, path, query, *headers)
+        # The value keeps both alive, so that no other object gets their ids.
+        key = (id(provider), id(candidate.credential), method, path, query, *headers)
         if (known := self._heads.get(key)) is not None:
-            return known[1]
+            return known[2]
         url = kind.path(provider.base_url, path, provider.settings)
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
             version = provider.settings.get("api_version", "2024-10-21").encode()
@@ -462,7 +462,7 @@ class Failover:
         if self._auth.is_steady(kind.auth) and len(head.lines) <= LONGEST_HEAD:
             if len(self._heads) >= MOST_HEADS:
                 self._heads.clear()
-            self._heads[key] = provider, head
+            self._heads[key] = provider, candidate.credential, head
         return head
 
     @staticmethod

@@ -171,7 +171,7 @@ def without_redirects(headers: Headers, request: Iterable[tuple[bytes, bytes]]) 
         headers: The answer's.
         request: The client's.
     """
-    if not any(name in _LEADING for name, _ in headers) or not any(name in _REPEATED_KEYS for name, _ in request):
+    if _LEADING.isdisjoint([name for name, _ in headers]) or not any(name in _REPEATED_KEYS for name, _ in request):
         return headers
     return [(name, value) for name, value in headers if name not in _LEADING or _OWN_PATH.match(value)]
 
@@ -303,15 +303,14 @@ def beside(trace: Trace) -> Trace:
 
 def read_trace(headers: Headers, *, onward: bool = True, spans: bool = False) -> Trace | None:
     """The trace in a client's headers; None if there is none, or it is not valid."""
-    found = [header for header in headers if header[0].startswith(b"trace")]
-    parents = [value for name, value in found if name == b"traceparent"]
+    parents = [value for name, value in headers if name == b"traceparent"]
     if len(parents) != 1 or (match := _TRACEPARENT.fullmatch(parents[0])) is None:
         return None
     version, *parts, more = match.groups()
     if more and version == b"00":  # only a later version may append to it
         return None
     trace_id, parent_id, flags = (part.decode() for part in parts)
-    state = b",".join(value for name, value in found if name == b"tracestate")
+    state = b",".join(value for name, value in headers if name == b"tracestate")
     known = int(flags, 16) & (_SAMPLED | _RANDOM)
     return Trace(
         trace_id,

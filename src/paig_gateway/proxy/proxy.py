@@ -361,7 +361,8 @@ class Proxy:
                 capped=is_capped(exchange),
             )
             await self.stored.check(exchange)
-            order = await self.affinity.first(exchange.stored, order)
+            if len(order) > 1:
+                order = await self.affinity.first(exchange.stored, order)
             if fmt.unmetered:
                 order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
             if exchange.fmt.batch:
@@ -372,10 +373,10 @@ class Proxy:
                 await self.batches.before_delete(exchange)
             reservation = self._reservation(exchange, order)
             recording = recorded_by(exchange, reservation.ceiling)
-            held: Held | None = Held(exchange, order, reservation)
-            if recording == "hold":
-                held = await self._hold(exchange, order, reservation)
-            if held is not None:
+            held: Held | None = None
+            if recording != "hold":
+                pass
+            elif (held := await self._hold(exchange, order, reservation)) is not None:
                 exchange, order, reservation = held.exchange, held.order, held.reservation
             else:
                 # The ledger may have written the reservation before it went down, so this one gets another id.
@@ -386,8 +387,9 @@ class Proxy:
             raise
         self.observer.started(exchange, reservation)
         outcome = Outcome(not_tried=dict(held.passed_over) if held is not None else {})
-        funds = RequestFunds()
-        if recording == "hold":
+        if recording != "hold":
+            funds = RequestFunds()
+        else:
             extend = partial(self.ledger.extend, exchange.id)
             funds = RequestFunds(reservation.ceiling, extend, reservation.limits, partial(binding_limits, exchange))
         try:
@@ -441,57 +443,67 @@ class Proxy:
         answered = False
         decisions = self.failover.decisions(exchange, order, outcome)
         loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        drain: asyncio.TimerHandle | None = None
+        over = False
+
+        def drained() -> None:
+            """Give up: the rest of the answer took too long."""
+            nonlocal over
+            over = True
+            if task is not None:
+                task.cancel()
+
+        def gone() -> None:
+            """Note that the client has disconnected: the running try is charged, and no other begins."""
+            nonlocal drain
+            decisions.client_left()
+            if relay is not None:
+                relay.response.resume()
+            candidate = outcome.candidate
+            drains = candidate is None or candidate.provider.on_disconnect == "drain"
+            # The rest of a file has no usage, so it is not read on.
+            drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
+            drain = loop.call_later(self.settings.drain_seconds if drains else 0.0, drained)
+
+        client.cycle.on_gone = gone
         try:
-            async with asyncio.timeout(None) as drain_timeout:
-
-                def gone() -> None:
-                    """Note that the client has disconnected: the running try is charged, and no other begins."""
-                    decisions.client_left()
-                    if relay is not None:
-                        relay.response.resume()
-                    candidate = outcome.candidate
-                    drains = candidate is None or candidate.provider.on_disconnect == "drain"
-                    # The rest of a file has no usage, so it is not read on.
-                    drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
-                    drain_timeout.reschedule(loop.time() + (self.settings.drain_seconds if drains else 0.0))
-
-                client.cycle.on_gone = gone
-                if client.gone:
-                    gone()
+            if client.gone:
+                gone()
+            sending = self.failover.send(exchange, decisions, outcome, funds)
+            while True:
+                relay = None
+                response, asked = await sending
+                candidate = outcome.candidate
+                assert candidate is not None
+                relay = ResponseRelay(
+                    exchange, candidate, outcome, client, response, asked, self.clock,
+                    self.settings.drain_mb * MEGABYTE, self.stored, self.batches,
+                    alone=not decisions.order,
+                )  # fmt: skip
                 try:
-                    sending = self.failover.send(exchange, decisions, outcome, funds)
-                    while True:
-                        relay = None
-                        response, asked = await sending
-                        candidate = outcome.candidate
-                        assert candidate is not None
-                        relay = ResponseRelay(
-                            exchange, candidate, outcome, client, response, asked, self.clock,
-                            self.settings.drain_mb * MEGABYTE, self.stored, self.batches,
-                            alone=not decisions.order,
-                        )  # fmt: skip
-                        try:
-                            await relay.run()
-                            break
-                        except UpstreamError as error:
-                            # A body that is not streamed goes to the client only when it is complete.
-                            relay.settle()
-                            failure = self.failover.failed(decisions, error, outcome)
-                            if client.started:
-                                # The client of a stream learns of it by the broken connection.
-                                outcome.error = failure.error.code
-                                break
-                        finally:
-                            await response.aclose()
-                        sending = self.failover.send_again(exchange, decisions, outcome, funds, failure)
+                    await relay.run()
+                    break
+                except UpstreamError as error:
+                    # A body that is not streamed goes to the client only when it is complete.
+                    relay.settle()
+                    failure = self.failover.failed(decisions, error, outcome)
+                    if client.started:
+                        # The client of a stream learns of it by the broken connection.
+                        outcome.error = failure.error.code
+                        break
                 finally:
-                    client.cycle.on_gone = None
+                    await response.aclose()
+                sending = self.failover.send_again(exchange, decisions, outcome, funds, failure)
         except TimeoutError:
             outcome.error = outcome.error or "client-gone"
         except ClientGone:
             outcome.error = "client-gone"
             raise
         except asyncio.CancelledError:
+            if over and task is not None and not task.uncancel():
+                outcome.error = outcome.error or "client-gone"
+                return
             outcome.error = outcome.error or "shutdown"
             raise
         except GatewayError as error:
@@ -499,6 +511,9 @@ class Proxy:
             answered = True
             raise
         finally:
+            client.cycle.on_gone = None
+            if drain is not None:
+                drain.cancel()
             if relay is not None:
                 relay.settle()
             elif not answered and outcome.at_work and outcome.candidate is not None:
@@ -547,8 +562,8 @@ class Proxy:
             limits,
             provider=order[0].provider.name if order else None,
             model=model,
-            ceiling=max((candidate.ceiling for candidate in bound), default=0),
-            tokens=max((candidate.tokens for candidate in bound), default=0),
+            ceiling=max([candidate.ceiling for candidate in bound], default=0),
+            tokens=max([candidate.tokens for candidate in bound], default=0),
         )
 
     def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:

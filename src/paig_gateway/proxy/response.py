@@ -104,7 +104,7 @@ class ResponseRelay:
         """
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
-        if self.exchange.operation == "create" and self.response.status < 300 and "location" in self.headers:
+        if "location" in self.headers and self.exchange.operation == "create" and self.response.status < 300:
             self.stored.located(self.exchange, self.candidate, self.headers["location"])
         narrows = model_lists.narrows(self.exchange, self.response.status)
         held = self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", ""))
@@ -141,7 +141,7 @@ class ResponseRelay:
         if self._reads:
             await self._end_read()
             return
-        if self.exchange.operation == "delete" and self.response.status < 400:
+        if not self.exchange.fmt.metered and self.exchange.operation == "delete" and self.response.status < 400:
             await self.stored.deleted(self.exchange, self.candidate)
         self._end()
 
@@ -373,11 +373,13 @@ class ResponseRelay:
 
     def _read_body(self, raw: bytes) -> UsageReading | None:
         """Charge a complete body by its usage; returns the reading, or None if it states no usage."""
-        try:
-            plain = decode(self.headers.get("content-encoding", ""), raw, MAX_HELD)
-        except ValueError:
-            self._charge_unread()
-            return None
+        plain = raw
+        if encoding := self.headers.get("content-encoding"):
+            try:
+                plain = decode(encoding, raw, MAX_HELD)
+            except ValueError:
+                self._charge_unread()
+                return None
         body = decode_json(plain)
         reads_events = self.exchange.fmt.fold is not None and body is None and self.response.status < 400
         framing = sniffed(plain) if reads_events else None

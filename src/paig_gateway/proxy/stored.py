@@ -247,9 +247,10 @@ class StoredObjects:
 
     def holds(self, exchange: Exchange, status: int, content_type: str) -> bool:
         """Whether an answer must be complete before the client gets its end, because it creates or lists objects."""
+        if (exchange.fmt.metered and not exchange.fmt.batch) or status >= 400 or exchange.method == "HEAD":
+            return False
         operation = exchange.operation
-        metered = exchange.fmt.metered and not exchange.fmt.batch
-        if operation is None or metered or status >= 400 or exchange.method == "HEAD":
+        if operation is None:
             return False
         if operation == "list":
             return exchange.caller.stored != "shared"
@@ -320,7 +321,7 @@ class StoredObjects:
         ids = {*_containers(body), *_files(body)} if _MAY_NAME & body.keys() else set[str]()
         if exchange.fmt.name == "openai-chat" and exchange.call.media_out:
             ids.update(_spoken(body))
-        if exchange.operation == "create" and not work_id and (id := _chat_id(exchange, body)):
+        if not work_id and (id := _chat_id(exchange, body)) and exchange.operation == "create":
             ids.add(id)
         objects += [self._object(exchange, candidate, id) for id in ids]
         if objects:

@@ -344,12 +344,11 @@ class _Origin:
 
     def release(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
         self._idle.append(connection)
         if self._sweep is None:
-            self._sweep = loop.call_later(_KEEP_ALIVE, self._close_idle)
-        self._wake()
+            self._sweep = asyncio.get_running_loop().call_later(_KEEP_ALIVE, self._close_idle)
+        if self._waiting:
+            self._wake()
 
     def closed(self, connection: Connection) -> None:
         self._all.discard(connection)

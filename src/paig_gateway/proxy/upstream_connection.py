@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from itertools import chain
 from typing import Protocol, cast
 
 import httptools
@@ -255,10 +256,6 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; a trailer is dropped."""
-        self._size += len(name) + len(value) + 4
-        if self._size > MAX_HEADERS:
-            self._problem = "headers too large"
-            raise ValueError
         if self._in_head:
             self._headers.append((name.lower(), value.strip(b" \t")))
 
@@ -266,6 +263,10 @@ class Connection(asyncio.Protocol):
         """Hand the head over, unless it is an interim answer's."""
         if self._complete:
             return
+        self._size += sum(map(len, chain.from_iterable(self._headers))) + 4 * len(self._headers)
+        if self._size > MAX_HEADERS:
+            self._problem = "headers too large"
+            raise ValueError
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._headers = []
@@ -301,7 +302,9 @@ class Connection(asyncio.Protocol):
         self._response = None
         self._deadline = math.inf
         if self._keep and self.open and not self._problem and self.upload is None:
-            self.resume()
+            if self._paused:
+                self.resume()
+            self.idle_since = self._loop.time()
             self._owner.release(self)
         else:
             self.abort()
@@ -499,7 +502,8 @@ class UpstreamResponse:
         self._buffered += len(data)
         if self._buffered > _BUFFER and self._connection is not None:
             self._connection.pause()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _after_burst(self) -> None:
         self._burst = 0
@@ -509,7 +513,8 @@ class UpstreamResponse:
     def _finish(self) -> None:
         self._connection = None
         self._ended = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _break(self, error: UpstreamError) -> None:
         self._connection = None

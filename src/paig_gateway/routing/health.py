@@ -119,7 +119,9 @@ class Try:
         now = self._health.clock()
         self._reported = True
         self._breaker.ok(self._number, self._model, now, now - self._began)
-        if (seconds := until_refilled(headers, self._health.now())) is not None:
+        if b"0" in [value for _, value in headers] and (
+            (seconds := until_refilled(headers, self._health.now())) is not None
+        ):
             self._breaker.wait(self._model, now, "used up", seconds)
         return "ok"
 

@@ -74,4 +74,4 @@ async def test_bytes_of_bodies() -> None:
     third.add(20)
     for body in (second, third):
         body.release()
-    assert (admission.body_bytes, admission._bytes_of) == (0, {})
+    assert (admission.body_bytes, admission.bytes_of) == (0, {})

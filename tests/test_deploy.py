@@ -275,7 +275,7 @@ def test_pgbouncer_takes_its_file(tmp_path: Path) -> None:
         command[1:1] = ["-u", "nobody"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        for _ in range(1200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
                 break
             assert process.poll() is None, (home / "log").read_text()
@@ -397,7 +397,7 @@ async def running(command: list[str], folder: Path, port: int) -> AsyncIterator[
         )
     try:
         async with httpx2.AsyncClient(trust_env=False) as http:
-            for _ in range(200):
+            for _ in range(1200):
                 with contextlib.suppress(httpx2.TransportError):
                     if (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
                         break

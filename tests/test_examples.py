@@ -78,7 +78,7 @@ async def test_each_customer_has_a_cap(world: World) -> None:
     )
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http:
-            for _ in range(300):
+            for _ in range(1200):
                 with contextlib.suppress(httpx2.TransportError):
                     if (await http.get("/openapi.json")).status_code == 200:
                         break

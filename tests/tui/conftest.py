@@ -21,7 +21,7 @@ from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.conftest import ADMIN, World, environment, running_world, simulated_providers
 
 __all__ = ["environment"]
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until something that must happen is taken not to."""
 
 

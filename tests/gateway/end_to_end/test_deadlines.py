@@ -48,7 +48,7 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
         specs = {
             "slow": provider("slow"),
-            "hasty": provider("slow", first_byte=0.3),
+            "hasty": provider("slow", first_byte=0.6),
             "good": provider("good"),
             "nowhere": ProviderSpec(
                 kind="openai",
@@ -63,11 +63,11 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
                 spec = RouteSpec(members=listed, timeouts=RouteTimeouts(**timeouts))
                 await running.admin.routes.create(name, spec)
 
-            await route("impatient", "slow", "good", first_byte=0.3)
+            await route("impatient", "slow", "good", first_byte=0.6)
             await route("patient", "hasty", "good", first_byte=5)
             await route("provider", "hasty", "good")
             await route("deadline", "slow", "good", deadline=0.5)
-            await route("both", "slow", "slow", "good", deadline=0.5, first_byte=0.3)
+            await route("both", "slow", "slow", "good", deadline=1.1, first_byte=0.7)
             await route("at-once", "good", deadline=0.001)
             await route("idle", "slow", idle=0.3)
             await route("total", "slow", total=0.5)
@@ -92,18 +92,18 @@ async def test_a_slow_member_is_given_up(world: World, route: str, stream: bool)
     """The route's timeout, or else the provider's, ends the try; the next member answers; both are paid for."""
     response, took = await ask(world, route, SLOW + STORY, stream=stream)
     assert response.status_code == 200
-    assert 0.3 <= took < 3
+    assert 0.6 <= took < 9
     row = await settled(world, response.headers["x-paig-request-id"])
     first, second = row.attempts
     assert (first.status, first.error, second.status) == (None, "upstream-timeout", 200)
-    assert 300 <= first.ms < 2000
+    assert 600 <= first.ms < 9000
     assert Decimal(first.cost) + Decimal(second.cost) == Decimal(row.cost) <= Decimal(row.reserved)
     assert (Decimal(first.cost) > Decimal(second.cost) > 0, row.certainty) == (True, "ceiling")
 
 
 async def test_the_routes_timeout_comes_before_the_providers(world: World) -> None:
     """A route may give a hasty provider more time than it would have."""
-    response, _ = await ask(world, "patient", "[sim@openai-slow:delay=0.6] " + STORY)
+    response, _ = await ask(world, "patient", "[sim@openai-slow:delay=0.9] " + STORY)
     row = await settled(world, response.headers["x-paig-request-id"])
     assert [(attempt.provider, attempt.status) for attempt in row.attempts] == [("hasty", 200)]
 
@@ -117,7 +117,7 @@ async def test_the_deadline_ends_it_all(world: World, stream: bool) -> None:
         "The 0.5 s that a request of the route 'deadline' may take ran out after 1 try, the last at 'slow'. "
         "Ask for a shorter answer, or ask an administrator to raise the deadline."
     )
-    assert 0.45 <= took < 3
+    assert 0.45 <= took < 9
     row = await settled(world, response.headers["x-paig-request-id"])
     assert [(attempt.provider, attempt.error) for attempt in row.attempts] == [("slow", "upstream-timeout")]
     assert (row.status, row.error, row.certainty) == (504, "upstream-timeout", "ceiling")
@@ -143,10 +143,10 @@ async def test_the_deadline_is_for_all_tries_together(world: World) -> None:
     response, took = await ask(world, "both", SLOW + STORY)
     assert response.status_code == 504
     assert "ran out after 2 tries, the last at 'slow'" in response.json()["error"]["message"]
-    assert 0.45 <= took < 3
+    assert 0.45 <= took < 9
     row = await settled(world, response.headers["x-paig-request-id"])
     assert [attempt.error for attempt in row.attempts] == ["upstream-timeout"] * 2
-    assert row.attempts[1].ms < 290
+    assert row.attempts[1].ms < 690
     assert Decimal(row.cost) == 2 * Decimal(row.attempts[0].cost) == Decimal(row.reserved)
 
 
@@ -177,7 +177,7 @@ async def test_what_never_connected_costs_nothing(world: World) -> None:
     )
     row = await settled(world, response.headers["x-paig-request-id"])
     assert (response.status_code, row.certainty, row.attempts[0].cost) == (200, "exact", Decimal(0))
-    assert 0.3 <= took < 3
+    assert 0.3 <= took < 9
     assert (late.status_code, late.headers["x-paig-error"]) == (504, "upstream-timeout")
     row = await settled(world, late.headers["x-paig-request-id"])
     assert (row.cost, row.attempts[0].error) == (Decimal(0), "upstream-timeout")
@@ -193,7 +193,7 @@ async def test_streams_cut_by_a_deadline_are_not_their_providers_fault(environme
         }
         async with running_world(tmp_path, specs) as running:
             members = [MemberSpec(provider="slow", priority=1), MemberSpec(provider="good")]
-            spec = RouteSpec(members=members, timeouts=RouteTimeouts(deadline=0.4))
+            spec = RouteSpec(members=members, timeouts=RouteTimeouts(deadline=1.0))
             await running.admin.routes.create("deadline", spec)
 
             async def many(prompt: str) -> None:
@@ -233,7 +233,7 @@ async def test_a_stream_that_never_begins_is_given_up(environment: None, tmp_pat
             else:
                 response, took = await ask(running, "route", STORY, stream=True)
                 assert "[DONE]" in response.text
-                assert 0.3 <= took < 3
+                assert 0.3 <= took < 9
                 id = response.headers["x-paig-request-id"]
             row = await settled(running, id)
         replay.gate.set()

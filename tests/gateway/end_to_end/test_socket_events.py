@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -29,6 +30,7 @@ from tests.gateway.end_to_end.conftest import ADMIN, World, running_world, simul
 from tests.gateway.end_to_end.test_realtime import rows_of
 from tests.gateway.end_to_end.test_socket_money import ITEM, answered, code_at_the_end
 from tests.gateway.end_to_end.test_sockets import ask, socket, until_type
+from tests.gateway.end_to_end.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +62,13 @@ async def test_each_turn_and_each_refusal_is_an_event(simulated: World) -> None:
 
     reading = asyncio.create_task(read())
     try:
-        await asyncio.sleep(0.3)  # what comes before the stream is open is not in it
+        changes = itertools.count(21)
+
+        async def heard() -> bool:
+            await simulated.admin.keys.update("ws-events", {"limits": {"daily": str(next(changes))}})
+            return bool(told)
+
+        await until(heard)  # what comes before the stream is open is not in it
         async with socket(simulated, key, "/proxy/openai/realtime?model=gpt-realtime") as connection:
             for _ in range(2):
                 await connection.send(json.dumps({"type": "conversation.item.create", "item": ITEM}))

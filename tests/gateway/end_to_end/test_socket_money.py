@@ -85,7 +85,6 @@ async def test_a_limit_per_session_counts_each_connection(simulated: World) -> N
     spec = NamedLimitSpec(match=MatchSpec(key="ws-per-session"), per="session", daily=Decimal(1))
     key = await simulated.make_key("ws-per-session")
     await simulated.admin.named_limits.create("per-socket", spec)
-    await asyncio.sleep(0.5)  # the limit is known to every process after a poll
     for headers in ({}, {}, {"x-paig-session": "shared"}, {"x-paig-session": "shared"}):
         given = {"authorization": f"Bearer {key}", **headers}
         async with connect(url(simulated, "/proxy/openai/responses"), additional_headers=given, proxy=None) as one:

@@ -108,7 +108,7 @@ def totals(engine: Engine, limit: Limit, at: datetime = NOON) -> Totals:
     return counters(engine).get((limit.id, window_start(limit.window, at)), Totals(0, 0))
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Return when something has come true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - it comes true in a database

@@ -55,7 +55,7 @@ def pooled(postgres: Postgres, tmp_path: Path) -> Iterator[tuple[str, str]]:
     name = urlsplit(direct).path.strip("/")
     url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{name}"
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 psycopg.connect(url.replace("+psycopg", "")).close()

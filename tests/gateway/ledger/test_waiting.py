@@ -53,7 +53,7 @@ class Caller:
     async def granted(self) -> bool:
         """Whether it got through, once that is known."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await self.task
         except GatewayError:
             return False
@@ -93,8 +93,8 @@ async def test_what_is_spent_alone_refuses_at_once(ledger: Ledger) -> None:
     await ledger.reserve(reservation(cap, ceiling=400))
     begun = time.monotonic()
     with pytest.raises(GatewayError, match="no room"):
-        await ledger.reserve(reservation(cap, ceiling=401), wait=20)
-    assert time.monotonic() - begun < 2
+        await ledger.reserve(reservation(cap, ceiling=401), wait=60)
+    assert time.monotonic() - begun < 20
 
 
 async def test_a_waiting_request_is_refused_once_spending_rules_it_out(ledger: Ledger) -> None:
@@ -115,7 +115,7 @@ async def test_a_wait_ends(ledger: Ledger, engine: Engine) -> None:
     begun = time.monotonic()
     with pytest.raises(GatewayError) as caught:
         await ledger.reserve(reservation(cap, ceiling=500), wait=0.4)
-    assert 0.4 <= time.monotonic() - begun < 3
+    assert 0.4 <= time.monotonic() - begun < 10
     assert caught.value.details["held"] == "0.0000007"
     assert (len(rows(engine)), totals(engine, cap)) == (1, Totals(0, 700))
 
@@ -127,13 +127,13 @@ async def test_a_release_gives_new_patience(ledger: Ledger) -> None:
     for holder in holders:
         await ledger.reserve(holder)
     begun = time.monotonic()
-    waiting = Caller(ledger, reservation(cap, ceiling=1000), wait=1.0)
+    waiting = Caller(ledger, reservation(cap, ceiling=1000), wait=2.0)
     await until_waiting(ledger, 1)
     for holder in holders:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.6)
         await ledger.settle(settlement(holder, 0))
     assert await waiting.granted()
-    assert time.monotonic() - begun > 1.9
+    assert time.monotonic() - begun > 2.2
 
 
 async def test_first_come_first_served(ledger: Ledger) -> None:
@@ -165,8 +165,8 @@ async def test_a_big_one_does_not_starve_the_small_ones_of_other_limits(ledger: 
     await until_waiting(ledger, 1)
     begun = time.monotonic()
     for _ in range(5):
-        await ledger.reserve(reservation(project, other, ceiling=100, key="other"), wait=5)
-    assert time.monotonic() - begun < 2
+        await ledger.reserve(reservation(project, other, ceiling=100, key="other"), wait=60)
+    assert time.monotonic() - begun < 20
     await ledger.settle(settlement(first, 0))
     assert await big.granted()
 
@@ -222,12 +222,12 @@ async def test_room_that_another_node_makes_is_found(ledger: Ledger, engine: Eng
     cap = limit("cap", 1000)
     theirs = reservation(cap, ceiling=1000)
     await other.reserve(theirs)
-    waiting = Caller(ledger, reservation(cap, ceiling=600), wait=3)
+    waiting = Caller(ledger, reservation(cap, ceiling=600), wait=60)
     await until_waiting(ledger, 1)
     await other.settle(settlement(theirs, 400))
     begun = time.monotonic()
     assert await waiting.granted()
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 20
     await other.stop()
 
 

@@ -26,6 +26,7 @@ import trustme
 from paig_gateway.proxy.upstream import Egress, Headers, Timeouts, Upstream, UpstreamResponse
 from paig_gateway.proxy.upstream_errors import FAILURES, failure
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tests.gateway.end_to_end.waiting import until
 from tests.gateway.proxy.wire import END, OK, STREAM, Connection, Script, always, chunk, once, provider
 
 pytestmark = pytest.mark.anyio
@@ -661,8 +662,7 @@ async def test_cancelling_an_upload_drops_the_connection(upstream: Upstream) -> 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.01)
-        assert sockets_to(served.port) == 0
+        await until(lambda: sockets_to(served.port) == 0)
 
 
 async def test_cancelling_a_read_drops_the_connection(upstream: Upstream) -> None:
@@ -961,7 +961,7 @@ async def dribble(connection: Connection) -> None:
         (stall_after_headers, Timeouts(first_byte=0.2)),
         (stall_after_headers, Timeouts(total=0.2)),
         (stall_after_chunk, Timeouts(idle=0.2)),
-        (dribble, Timeouts(idle=0.1, first_byte=0.1, total=0.3)),
+        (dribble, Timeouts(idle=0.4, first_byte=0.4, total=0.6)),
     ],
 )
 async def test_timeouts(upstream: Upstream, script: Script, timeouts: Timeouts) -> None:
@@ -997,7 +997,7 @@ async def test_a_handshake_that_stalls_is_a_connect_timeout(upstream: Upstream) 
 async def test_an_upload_that_stalls_times_out(upstream: Upstream, streamed: bool) -> None:
     """A provider that stops reading a big body does not hold the request for ever, nor the connection after it."""
     block = bytes(1 << 20)
-    timeouts = Timeouts(connect=0.1, first_byte=0.2)
+    timeouts = Timeouts(connect=0.5, first_byte=0.2)
 
     async def script(connection: Connection) -> None:
         await connection.head()
@@ -1007,8 +1007,7 @@ async def test_an_upload_that_stalls_times_out(upstream: Upstream, streamed: boo
         body = pieces(*[block] * 30) if streamed else block * 30
         with pytest.raises(UpstreamTimeout) as caught:
             await asyncio.wait_for(upstream.send("POST", served.url, [], body, timeouts=timeouts), SOON)
-        await asyncio.sleep(0.01)
-        assert sockets_to(served.port) == 0
+        await until(lambda: sockets_to(served.port) == 0)
     assert caught.value.sent is True
 
 
@@ -1017,20 +1016,20 @@ async def test_each_wait_has_its_own_timeout(upstream: Upstream) -> None:
 
     async def pause_before(connection: Connection) -> None:
         await connection.request()
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.9)
         await connection.send(STREAM + chunk(b"a") + END)
 
     async def pause_after(connection: Connection) -> None:
         await connection.request()
         await connection.send(STREAM + chunk(b"a"))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.9)
         await connection.send(chunk(b"b") + END)
 
     async def fetch(script: Script, timeouts: Timeouts) -> bytes:
         async with provider(script) as served:
             return await read(await upstream.send("GET", served.url, [], None, timeouts=timeouts))
 
-    waits = fetch(pause_before, Timeouts(idle=0.2)), fetch(pause_after, Timeouts(first_byte=0.2))
+    waits = fetch(pause_before, Timeouts(idle=0.6)), fetch(pause_after, Timeouts(first_byte=0.6))
     assert list(await asyncio.gather(*waits)) == [b"a", b"ab"]
 
 
@@ -1039,10 +1038,10 @@ async def test_a_slow_reader_is_not_an_idle_provider(upstream: Upstream) -> None
     body = os.urandom(1 << 20) * 8
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     async with provider(always(answer)) as served:
-        response = await upstream.send("GET", served.url, [], None, timeouts=Timeouts(idle=0.2, first_byte=0.2))
+        response = await upstream.send("GET", served.url, [], None, timeouts=Timeouts(idle=0.6, first_byte=0.6))
         stream = response.chunks()
         got = [await anext(stream)]
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.9)
         got += [piece async for piece in stream]
         await response.aclose()
     assert b"".join(got) == body

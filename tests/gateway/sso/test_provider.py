@@ -68,9 +68,9 @@ async def log_in(provider: IdentityProvider, nonce: str = "n") -> Person:
 
 
 def impatient(liar: Liar) -> IdentityProvider:
-    """A gateway that waits half a second for each step of a login."""
+    """A gateway that waits a second for each step of a login."""
     spec = SsoSpec.model_validate({"issuer": liar.issuer, "client_id": "paig", "groups": {"g": "viewer"}})
-    return IdentityProvider(spec, "secret", now=lambda: NOW, timeout=0.5)
+    return IdentityProvider(spec, "secret", now=lambda: NOW, timeout=1.0)
 
 
 async def test_a_good_token_is_taken(liar: Liar, provider: IdentityProvider) -> None:

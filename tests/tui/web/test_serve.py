@@ -27,7 +27,7 @@ from paig_tui.web.serve import AddressRefused, Tls, origin_of
 from tests.gateway.end_to_end.conftest import ADMIN, World
 from tests.tui.web.conftest import Site, Visitor, children, gone, readable, site_at
 
-LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/login#([\w-]+)")
+LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/login#([\w-]+)\s")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def command(world: World, home: Path) -> Iterator[tuple[subprocess.Popen[bytes],
 def reads(terminal: int, pattern: str) -> re.Match[str]:
     """Wait until the command printed this."""
     text = ""
-    for _ in range(400):
+    for _ in range(1200):
         with contextlib.suppress(BlockingIOError, OSError):
             text += os.read(terminal, 65536).decode()
         if match := re.search(pattern, text):
@@ -153,7 +153,7 @@ def test_command_stops_in_good_order(world: World, tmp_path: Path) -> None:
         with command(world, tmp_path) as (process, keys):
             port = int(reads(keys, LINK.pattern)[1].rpartition(":")[2])
             process.send_signal(told)
-            assert process.wait(timeout=10) == 0
+            assert process.wait(timeout=60) == 0
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port)).close()
 

@@ -134,14 +134,6 @@ def _google_vertex(base: str, key: str) -> Variables:
     }
 
 
-def _groq(base: str, key: str) -> Variables:
-    return {"GROQ_BASE_URL": f"{base}/groq", "GROQ_API_KEY": key}
-
-
-def _cohere(base: str, key: str) -> Variables:
-    return {"CO_API_URL": f"{base}/cohere", "CO_API_KEY": key}
-
-
 def _azure(base: str, key: str) -> Variables:
     return {"AZURE_OPENAI_ENDPOINT": f"{base}/azure", "AZURE_OPENAI_API_KEY": key, "AZURE_OPENAI_AD_TOKEN": None}
 
@@ -301,8 +293,8 @@ CLIENTS: Mapping[str, ClientProgram] = {
     "anthropic": ClientProgram("Anthropic SDKs", _anthropic),
     "google": ClientProgram("google-genai", _google),
     "google-vertex": ClientProgram("google-genai in Vertex mode", _google_vertex),
-    "groq": ClientProgram("Groq SDKs", _groq),
-    "cohere": ClientProgram("Cohere SDKs", _cohere),
+    "groq": ClientProgram("Groq SDKs", lambda base, key: {"GROQ_BASE_URL": f"{base}/groq", "GROQ_API_KEY": key}),
+    "cohere": ClientProgram("Cohere SDKs", lambda base, key: {"CO_API_URL": f"{base}/cohere", "CO_API_KEY": key}),
     "azure": ClientProgram("AzureOpenAI", _azure),
     "bedrock": ClientProgram("boto3, AWS SDKs, AnthropicBedrock", _bedrock),
     # Frameworks

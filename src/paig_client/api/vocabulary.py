@@ -35,23 +35,10 @@ SecretStore = Literal["keyring", "file"]
 """Where the client keeps secrets."""
 Role = Literal["owner", "admin", "editor", "viewer"]
 Permission = Literal[
-    "access:own",
-    "access:owners",
-    "access:read",
-    "access:write",
-    "audit:read",
-    "catalog:read",
-    "config:read",
-    "config:write",
-    "gateway:read",
-    "keys:write",
-    "ledger:read",
-    "ledger:write",
-    "limits:write",
-    "organisation:write",
-    "owners:write",
-    "routing:write",
-]
+    "access:own", "access:owners", "access:read", "access:write", "audit:read", "catalog:read", "config:read",
+    "config:write", "gateway:read", "keys:write", "ledger:read", "ledger:write", "limits:write", "organisation:write",
+    "owners:write", "routing:write",
+]  # fmt: skip
 """What a role allows, and what an admin token can be confined to. `access` is admins and their tokens (`own`: one's
 own; `owners`: those of owners), `limits:write` raising limits and approving requests for more, `owners:write` projects
 and users, `routing:write` providers, routes and prices."""

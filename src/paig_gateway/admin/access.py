@@ -47,88 +47,57 @@ class Needs:
     goes_on: bool = False
 
 
+_OPERATIONS: Sequence[tuple[Permission | None, str, str]] = (
+    (
+        "catalog:read",
+        "list_providers get_provider list_provider_health list_prices get_price list_users get_user "
+        "get_organisation list_named_limits get_named_limit",
+        "list_routes get_route list_projects get_project list_keys get_key list_stored_objects",
+    ),
+    (
+        "routing:write",
+        "create_provider update_provider delete_provider test_provider create_route update_route delete_route "
+        "create_price update_price delete_price adopt_stored_objects",
+        "",
+    ),
+    ("owners:write", "create_project update_project delete_project create_user update_user delete_user", ""),
+    (
+        "keys:write",
+        "block_key",
+        "create_key update_key delete_key rotate_key disable_key enable_key stop_session resume_session",
+    ),
+    ("ledger:write", "record_spent prune_usage", ""),
+    ("organisation:write", "put_organisation update_organisation", ""),
+    (
+        "ledger:read",
+        "list_raises list_limit_requests",
+        "list_limits list_requests get_request get_usage get_repricing list_sessions get_session stream_events",
+    ),
+    (
+        "limits:write",
+        "create_raise end_raise approve_limit_request decline_limit_request create_named_limit update_named_limit "
+        "delete_named_limit",
+        "",
+    ),
+    ("audit:read", "verify_audit", "list_audit"),
+    ("gateway:read", "", "get_health"),
+    ("config:write", "apply_config", ""),
+    ("config:read", "export_config", ""),
+    ("access:read", "list_admins get_admin", ""),
+    ("access:write", "create_admin update_admin delete_admin", ""),
+    ("access:own", "", "list_tokens get_token create_token revoke_token"),
+    (None, "whoami logout", ""),
+)
+"""Each permission, the operations that need it in the whole gateway, and those that need it in some project.
+
+`adopt_stored_objects` is among the first: it shows a project objects that may belong to others, as `stored = "shared"`.
+"""
+
 OPERATIONS: Mapping[str, Needs] = {
-    "list_providers": Needs("catalog:read"),
-    "get_provider": Needs("catalog:read"),
-    "create_provider": Needs("routing:write"),
-    "update_provider": Needs("routing:write"),
-    "delete_provider": Needs("routing:write"),
-    "test_provider": Needs("routing:write"),
-    "list_provider_health": Needs("catalog:read"),
-    "list_routes": Needs("catalog:read", in_project=True),
-    "get_route": Needs("catalog:read", in_project=True),
-    "create_route": Needs("routing:write"),
-    "update_route": Needs("routing:write"),
-    "delete_route": Needs("routing:write"),
-    "list_prices": Needs("catalog:read"),
-    "get_price": Needs("catalog:read"),
-    "create_price": Needs("routing:write"),
-    "update_price": Needs("routing:write"),
-    "delete_price": Needs("routing:write"),
-    "list_projects": Needs("catalog:read", in_project=True),
-    "get_project": Needs("catalog:read", in_project=True),
-    "create_project": Needs("owners:write"),
-    "update_project": Needs("owners:write"),
-    "delete_project": Needs("owners:write"),
-    "list_users": Needs("catalog:read"),
-    "get_user": Needs("catalog:read"),
-    "create_user": Needs("owners:write"),
-    "update_user": Needs("owners:write"),
-    "delete_user": Needs("owners:write"),
-    "list_keys": Needs("catalog:read", in_project=True),
-    "get_key": Needs("catalog:read", in_project=True),
-    "create_key": Needs("keys:write", in_project=True),
-    "update_key": Needs("keys:write", in_project=True),
-    "delete_key": Needs("keys:write", in_project=True),
-    "rotate_key": Needs("keys:write", in_project=True),
-    "disable_key": Needs("keys:write", in_project=True),
-    "block_key": Needs("keys:write"),
-    "enable_key": Needs("keys:write", in_project=True),
-    "record_spent": Needs("ledger:write"),
-    "get_organisation": Needs("catalog:read"),
-    "put_organisation": Needs("organisation:write"),
-    "update_organisation": Needs("organisation:write"),
-    "list_raises": Needs("ledger:read"),
-    "create_raise": Needs("limits:write"),
-    "end_raise": Needs("limits:write"),
-    "list_limit_requests": Needs("ledger:read"),
-    "approve_limit_request": Needs("limits:write"),
-    "decline_limit_request": Needs("limits:write"),
-    "list_named_limits": Needs("catalog:read"),
-    "get_named_limit": Needs("catalog:read"),
-    "create_named_limit": Needs("limits:write"),
-    "update_named_limit": Needs("limits:write"),
-    "delete_named_limit": Needs("limits:write"),
-    "list_limits": Needs("ledger:read", in_project=True),
-    "list_requests": Needs("ledger:read", in_project=True),
-    "get_request": Needs("ledger:read", in_project=True),
-    "get_usage": Needs("ledger:read", in_project=True),
-    "get_repricing": Needs("ledger:read", in_project=True),
-    "prune_usage": Needs("ledger:write"),
-    "list_stored_objects": Needs("catalog:read", in_project=True),
-    # It shows a project objects that may belong to others, as `stored = "shared"` does.
-    "adopt_stored_objects": Needs("routing:write"),
-    "list_sessions": Needs("ledger:read", in_project=True),
-    "get_session": Needs("ledger:read", in_project=True),
-    "stop_session": Needs("keys:write", in_project=True),
-    "resume_session": Needs("keys:write", in_project=True),
-    "stream_events": Needs("ledger:read", in_project=True, goes_on=True),
-    "list_audit": Needs("audit:read", in_project=True),
-    "verify_audit": Needs("audit:read"),
-    "get_health": Needs("gateway:read", in_project=True),
-    "apply_config": Needs("config:write"),
-    "export_config": Needs("config:read"),
-    "list_admins": Needs("access:read"),
-    "get_admin": Needs("access:read"),
-    "create_admin": Needs("access:write"),
-    "update_admin": Needs("access:write"),
-    "delete_admin": Needs("access:write"),
-    "list_tokens": Needs("access:own", in_project=True),
-    "get_token": Needs("access:own", in_project=True),
-    "create_token": Needs("access:own", in_project=True),
-    "revoke_token": Needs("access:own", in_project=True),
-    "whoami": Needs(None),
-    "logout": Needs(None),
+    operation: Needs(permission, in_project, goes_on=operation == "stream_events")
+    for permission, *columns in _OPERATIONS
+    for in_project, operations in zip((False, True), columns, strict=True)
+    for operation in operations.split()
 }
 """The permission of each operation of the admin API, by its id in the OpenAPI document."""
 

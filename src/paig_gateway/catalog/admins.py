@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from sqlmodel import col, delete, select
 
@@ -31,10 +30,6 @@ def _unlink(edit: Edit, row: AdminRow) -> None:
     edit.session.exec(delete(TokenRow).where(col(TokenRow.admin_id) == row.id))
 
 
-def _shown(row: AdminRow, spec: AdminSpec, now: int) -> Mapping[str, Any]:
-    return {"sso": row.subject is not None}
-
-
 ADMINS: ObjectType[AdminRow, AdminSpec, resources.Admin] = ObjectType(
     kind="admin",
     prefix="adm",
@@ -45,5 +40,5 @@ ADMINS: ObjectType[AdminRow, AdminSpec, resources.Admin] = ObjectType(
     normal=_normal,
     problems=_problems,
     unlink=_unlink,
-    shown=_shown,
+    shown=lambda row, spec, now: {"sso": row.subject is not None},
 )

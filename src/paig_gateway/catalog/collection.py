@@ -116,7 +116,6 @@ class KeyCollection:
         self._all = Collection(catalog, KEYS)
 
     def list(self) -> Sequence[resources.Key]:
-        """Every key, by name."""
         return self._all.list()
 
     def get(self, reference: str) -> resources.Key:

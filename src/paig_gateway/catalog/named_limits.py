@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from sqlmodel import Session, select
 
@@ -37,10 +37,6 @@ def problems(spec: NamedLimitSpec, known: Callable[[str], Collection[str]]) -> I
             yield f"match.{kind}", f"there is no {kind} '{name}'{suggestion(name, names) or ': make it first'}"
 
 
-def _problems(edit: Edit, spec: NamedLimitSpec) -> Iterable[Problem]:
-    return problems(spec, lambda kind: NAMES[kind](edit.session))
-
-
 def _normal(secrets: Secrets, row: NamedLimitRow | None, spec: NamedLimitSpec) -> NamedLimitSpec:
     caps = limits.normal(spec.limits)
     return spec.model_copy(update={name: getattr(caps, name) for name in LimitsSpec.model_fields})
@@ -66,6 +62,6 @@ NAMED_LIMITS: ObjectType[NamedLimitRow, NamedLimitSpec, resources.NamedLimit] = 
     check_name=check_free_name,
     limited=True,
     normal=_normal,
-    problems=_problems,
+    problems=lambda edit, spec: problems(spec, lambda kind: NAMES[kind](edit.session)),
     store=_store,
 )

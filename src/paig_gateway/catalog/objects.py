@@ -40,24 +40,8 @@ Problem = tuple[str, str]
 """A field and its error."""
 
 
-def _as_it_is(secrets: Secrets, row: Any, spec: S) -> S:
-    return spec
-
-
-def _store(edit: Edit, row: Any, spec: S) -> S:
-    return spec
-
-
-def _no_problems(edit: Edit, spec: Any) -> Iterable[Problem]:
-    return ()
-
-
 def _unlinked(edit: Edit, row: Any) -> None:
     """Nothing refers to the object."""
-
-
-def _nothing_more(row: Any, spec: Any, now: int) -> Mapping[str, Any]:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -85,11 +69,11 @@ class ObjectType(Generic[R, S, W]):
     check_name: Callable[[str], str | None]
     limited: bool = False
     extensible: bool = False
-    normal: Callable[[Secrets, R | None, S], S] = _as_it_is
-    problems: Callable[[Edit, S], Iterable[Problem]] = _no_problems
-    store: Callable[[Edit, R, S], S] = _store
+    normal: Callable[[Secrets, R | None, S], S] = lambda secrets, row, spec: spec
+    problems: Callable[[Edit, S], Iterable[Problem]] = lambda edit, spec: ()
+    store: Callable[[Edit, R, S], S] = lambda edit, row, spec: spec
     unlink: Callable[[Edit, R], None] = _unlinked
-    shown: Callable[[R, S, int], Mapping[str, Any]] = _nothing_more
+    shown: Callable[[R, S, int], Mapping[str, Any]] = lambda row, spec, now: {}
 
     @property
     def is_limit(self) -> bool:

@@ -16,10 +16,6 @@ from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
 
-def _normal_user(secrets: Secrets, row: UserRow | None, spec: OwnerSpec) -> OwnerSpec:
-    return OwnerSpec(limits=limits.normal(spec.limits))
-
-
 def _normal_project(secrets: Secrets, row: ProjectRow | None, spec: OwnerSpec) -> ProjectSpec:
     return ProjectSpec.model_validate({**dict(spec), "limits": limits.normal(spec.limits)})
 
@@ -90,6 +86,6 @@ USERS: ObjectType[UserRow, OwnerSpec, resources.Owner] = ObjectType(
     resource=resources.Owner,
     check_name=check_free_name,
     limited=True,
-    normal=_normal_user,
+    normal=lambda secrets, row, spec: OwnerSpec(limits=limits.normal(spec.limits)),
     unlink=_unlink_user,
 )

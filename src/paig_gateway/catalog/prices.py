@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from sqlmodel import select
 
 from paig_client.api import resources
 from paig_client.api.specs import PriceSpec
-from paig_gateway.catalog.base import Edit, check_free_name
+from paig_gateway.catalog.base import check_free_name
 from paig_gateway.catalog.objects import ObjectType, Problem
 from paig_gateway.catalog.routes import no_provider
 from paig_gateway.database.tables import PriceRow, ProviderRow
@@ -23,14 +22,6 @@ def problems(spec: PriceSpec, providers: Collection[str]) -> Iterator[Problem]:
         yield "provider", no_provider(spec.provider, providers)
 
 
-def _problems(edit: Edit, spec: PriceSpec) -> Iterable[Problem]:
-    return problems(spec, set(edit.session.exec(select(ProviderRow.name))))
-
-
-def _shown(row: PriceRow, spec: PriceSpec, now: int) -> Mapping[str, Any]:
-    return {"spec": spec}
-
-
 PRICES: ObjectType[PriceRow, PriceSpec, resources.OwnPrice] = ObjectType(
     kind="price",
     prefix="price",
@@ -39,6 +30,6 @@ PRICES: ObjectType[PriceRow, PriceSpec, resources.OwnPrice] = ObjectType(
     resource=resources.OwnPrice,
     check_name=check_free_name,
     extensible=True,
-    problems=_problems,
-    shown=_shown,
+    problems=lambda edit, spec: problems(spec, set(edit.session.exec(select(ProviderRow.name)))),
+    shown=lambda row, spec, now: {"spec": spec},
 )

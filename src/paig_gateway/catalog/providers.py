@@ -119,10 +119,6 @@ def _normal(secrets: Secrets, row: ProviderRow | None, spec: ProviderSpec) -> Pr
     return spec.model_copy(update=changes)
 
 
-def _store(edit: Edit, row: ProviderRow, spec: ProviderSpec) -> ProviderSpec:
-    return credentials.store(edit.secrets, row, spec)
-
-
 def _unlink(edit: Edit, row: ProviderRow) -> None:
     routes = edit.session.exec(select(RouteRow)).all()
     users = [
@@ -154,7 +150,7 @@ PROVIDERS: ObjectType[ProviderRow, ProviderSpec, resources.Provider] = ObjectTyp
     resource=resources.Provider,
     check_name=check_url_name,
     normal=_normal,
-    store=_store,
+    store=lambda edit, row, spec: credentials.store(edit.secrets, row, spec),
     unlink=_unlink,
     shown=_shown,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from sqlmodel import select
 
@@ -30,10 +30,6 @@ def no_provider(name: str, providers: Collection[str]) -> str:
     return f"there is no provider '{name}'{suggestion(name, providers) or ': make it first'}"
 
 
-def _problems(edit: Edit, spec: RouteSpec) -> Iterable[Problem]:
-    return problems(spec, set(edit.session.exec(select(ProviderRow.name))))
-
-
 def _unlink(edit: Edit, row: RouteRow) -> None:
     if edit.session.exec(select(ProviderRow.id).where(ProviderRow.name == row.name)).first() is None:
         check_name_unused(edit.session, "route", row.name)
@@ -48,6 +44,6 @@ ROUTES: ObjectType[RouteRow, RouteSpec, resources.Route] = ObjectType(
     spec=RouteSpec,
     resource=resources.Route,
     check_name=check_url_name,
-    problems=_problems,
+    problems=lambda edit, spec: problems(spec, set(edit.session.exec(select(ProviderRow.name)))),
     unlink=_unlink,
 )

@@ -84,7 +84,6 @@ class Order:
         return base64.urlsafe_b64encode(document).decode().rstrip("=")
 
     def place(self, row: Any) -> SortPosition:
-        """The place, in this order, of a row that `of` selected."""
         value = getattr(row, VALUE)
         return bool(getattr(row, LACKS)), value if self.kind == "text" else float(value), row.time, row.id
 

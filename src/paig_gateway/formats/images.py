@@ -20,10 +20,6 @@ def _unit(size: str | None, quality: str | None) -> str:
     return found if found in IMAGE_UNITS else "images"
 
 
-def _read(model: str | None, body: bytes) -> Call:
-    return _read_form(model, body) if form.is_form(body) else _read_json(model, body)
-
-
 def _read_json(model: str | None, body: bytes) -> Call:
     top = reading.request(body)
     media = Media()
@@ -88,7 +84,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 IMAGES = Format(
     name="openai-images",
     path=re.compile(r"(?:^|/)(?:deployments/(?P<model>[^/]+)/)?images/(?:generations|edits|variations)/?$"),
-    read=_read,
+    read=lambda model, body: _read_form(model, body) if form.is_form(body) else _read_json(model, body),
     flavor="images",
     framing="sse",
     usage_marker=folding.USAGE_OR_ERROR,

@@ -186,16 +186,12 @@ DECISIONS = Format(
 """Questions about an input (google-genai 3.6.1, `types/decisions`); their usage is worded as an interaction's."""
 
 
-def _look_again(model: str | None, body: bytes) -> Call:
-    return Call(model="")
-
-
 LATER_LOOK = replace(
     INTERACTIONS,
     name="gemini-interactions-get",
     path=re.compile(r"(?:^|/)interactions/(?P<stored>[^/]+)/?$"),
     methods=frozenset({"GET"}),
-    read=_look_again,
+    read=lambda model, body: Call(model=""),
     answer=frozenset(),
     later_look=True,
 )

@@ -140,10 +140,6 @@ def _conversation(raw: Raw | None) -> str | None:
     return reading.string(raw) or reading.string(reading.members(raw).get("id"))
 
 
-def _look_again(model: str | None, body: bytes) -> Call:
-    return Call(model="")
-
-
 _MARKER = Marker(
     rb'"usage"\s*:\s*\{',
     rb'"error"\s*:\s*[{"]',
@@ -266,7 +262,7 @@ LATER_LOOK = Format(
     name="openai-responses-get",
     path=re.compile(r"(?:^|/)responses/(?P<stored>[^/]+)/?$"),
     methods=frozenset({"GET"}),
-    read=_look_again,
+    read=lambda model, body: Call(model=""),
     flavor="responses",
     framing="sse",
     usage_marker=_MARKER,

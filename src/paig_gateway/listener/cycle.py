@@ -91,25 +91,9 @@ class Cycle:
     """
 
     __slots__ = (
-        "_buffered",
-        "_chunked",
-        "_chunks",
-        "_connection",
-        "_event",
-        "_expects_continue",
-        "_head",
-        "_left",
-        "_news",
-        "_transport",
-        "complete",
-        "gone",
-        "keep_alive",
-        "more_body",
-        "on_gone",
-        "on_pressure",
-        "scope",
-        "started",
-    )
+        "_buffered", "_chunked", "_chunks", "_connection", "_event", "_expects_continue", "_head", "_left", "_news",
+        "_transport", "complete", "gone", "keep_alive", "more_body", "on_gone", "on_pressure", "scope", "started",
+    )  # fmt: skip
 
     def __init__(
         self, connection: CycleConnection, scope: MutableMapping[str, Any], *, keep_alive: bool, expects_continue: bool

@@ -73,7 +73,6 @@ class Row(NamedTuple):
     object: str | None
 
     def endpoint(self) -> Endpoint:
-        """The row with its format."""
         fmt = _format(self.format, self.path, self.methods, self.errors, self.charging)
         return Endpoint(self.api, self.kinds, self.methods, self.path, self.charging, fmt, self.object)
 
@@ -303,7 +302,6 @@ def unknown(method: str, path: str) -> Match | None:
 
 
 def _rows_of(path: str, flags: re.RegexFlag = re.NOFLAG) -> frozenset[Row]:
-    """The rows that have a path, with any method."""
     words = {segment.partition(":")[0].partition("%3")[0].lower() for segment in path.split("/")}
     found = (row for word in words for row in _by_word().get(word, ()))
     return frozenset(row for row in found if re.search(_endpoint(row).format.path.pattern, path, flags))

@@ -70,7 +70,6 @@ class TrustedProxies:
     """The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        """Trust these networks, and no other."""
         self._networks: tuple[Network, ...] = tuple(map(ip_network, networks))
 
     def apply(self, scope: Scope) -> None:

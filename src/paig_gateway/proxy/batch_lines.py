@@ -294,7 +294,6 @@ class Numbered:
     _seen: Counter[str] = field(default_factory=Counter)
 
     def name(self, id: str) -> str:
-        """The name of the next line of that id."""
         self._seen[id] += 1
         return f"{self._seen[id]}:{id}"
 

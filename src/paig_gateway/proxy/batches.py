@@ -134,7 +134,6 @@ class Batches:
     async def _read(
         self, api: BatchApi, exchange: Exchange, order: list[Candidate]
     ) -> tuple[BatchLines, list[Candidate]]:
-        """Read the lines of a batch; returns them and the candidates that have its file."""
         try:
             content = await asyncio.to_thread(api.read_content, exchange.plain, exchange.call.model or None)
         except MalformedRequest as error:

@@ -21,26 +21,11 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 
 _TO_UPSTREAM = frozenset(
-    {
-        b"accept",
-        b"accept-language",
-        b"content-type",
-        b"content-encoding",
-        b"user-agent",
-        b"idempotency-key",
-        b"x-client-request-id",
-        b"x-session-id",
-        b"session_id",
-        b"conversation_id",
-        b"originator",
-        b"http-referer",
-        b"x-title",
-        b"x-goog-api-client",
-        b"x-server-timeout",
-        b"x-gemini-service-tier",
-        b"x-fireworks-genie",
-        b"x-ds-anonymous",
-    }
+    (
+        b"accept accept-language content-type content-encoding user-agent idempotency-key x-client-request-id "
+        b"x-session-id session_id conversation_id originator http-referer x-title x-goog-api-client "
+        b"x-server-timeout x-gemini-service-tier x-fireworks-genie x-ds-anonymous"
+    ).split()
 )
 _TO_UPSTREAM_PREFIXES = (
     b"anthropic-",
@@ -60,17 +45,10 @@ _NEVER_TO_UPSTREAM = frozenset(
 _CHOOSES = re.compile(rb"(?:openai|anthropic|groq)-.*(?:organi[sz]ation|project|workspace|account|container)")
 
 _HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
+    (
+        b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+        b"transfer-encoding upgrade"
+    ).split()
 )
 # These describe the upstream's own connection, host or cookies, and would be wrong for the gateway.
 _NEVER_TO_CLIENT = (
@@ -87,37 +65,14 @@ _NEVER_TO_CLIENT = (
 )
 # These would let the upstream control a browser at the gateway's origin.
 _STEERING = frozenset(
-    {
-        b"accept-ch",
-        b"activate-storage-access",
-        b"clear-site-data",
-        b"content-security-policy",
-        b"content-security-policy-report-only",
-        b"critical-ch",
-        b"expect-ct",
-        b"feature-policy",
-        b"nel",
-        b"origin-agent-cluster",
-        b"origin-trial",
-        b"permissions-policy",
-        b"public-key-pins",
-        b"refresh",
-        b"report-to",
-        b"reporting-endpoints",
-        b"service-worker-allowed",
-        b"set-cookie",
-        b"set-cookie2",
-        b"set-login",
-        b"sourcemap",
-        b"speculation-rules",
-        b"supports-loading-mode",
-        b"timing-allow-origin",
-        b"use-as-dictionary",
-        b"x-content-type-options",
-        b"x-frame-options",
-        b"x-sourcemap",
-        b"x-xss-protection",
-    }
+    (
+        b"accept-ch activate-storage-access clear-site-data content-security-policy "
+        b"content-security-policy-report-only critical-ch expect-ct feature-policy nel origin-agent-cluster "
+        b"origin-trial permissions-policy public-key-pins refresh report-to reporting-endpoints "
+        b"service-worker-allowed set-cookie set-cookie2 set-login sourcemap speculation-rules "
+        b"supports-loading-mode timing-allow-origin use-as-dictionary x-content-type-options x-frame-options "
+        b"x-sourcemap x-xss-protection"
+    ).split()
 )
 _STEERING_PREFIXES = (b"access-control-", b"cross-origin-", b"x-paig-")
 # Schemes for which a browser asks the user for a password.
@@ -136,12 +91,10 @@ def _goes_on(name: bytes) -> bool:
 
 # Headers that can choose a more expensive service tier than the body does.
 _TIERS = frozenset(
-    {
-        b"x-vertex-ai-llm-shared-request-type",
-        b"x-gemini-service-tier",
-        b"x-amzn-bedrock-service-tier",
-        b"x-amzn-bedrock-performanceconfig-latency",
-    }
+    (
+        b"x-vertex-ai-llm-shared-request-type x-gemini-service-tier x-amzn-bedrock-service-tier "
+        b"x-amzn-bedrock-performanceconfig-latency"
+    ).split()
 )
 
 

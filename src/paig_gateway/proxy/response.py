@@ -394,7 +394,6 @@ class ResponseRelay:
         return None
 
     def _charge_end(self, body: Json) -> bool:
-        """Charge a body by the usage at its end; returns whether there is any."""
         prices, call = self.candidate.price_lookup, self.exchange.call
         reading = read_answer(self.exchange.fmt, body, self.headers, prices, call)
         if reading.extracted is not None:

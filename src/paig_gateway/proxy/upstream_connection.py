@@ -51,32 +51,10 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_between",
-        "_complete",
-        "_deadline",
-        "_drained",
-        "_headers",
-        "_in_head",
-        "_keep",
-        "_late",
-        "_loop",
-        "_lost",
-        "_no_body",
-        "_owner",
-        "_parser",
-        "_parts",
-        "_paused",
-        "_problem",
-        "_response",
-        "_size",
-        "_timer",
-        "_timer_at",
-        "_transport",
-        "_until_close",
-        "idle_since",
-        "open",
-        "upload",
-    )
+        "_between", "_complete", "_deadline", "_drained", "_headers", "_in_head", "_keep", "_late", "_loop", "_lost",
+        "_no_body", "_owner", "_parser", "_parts", "_paused", "_problem", "_response", "_size", "_timer", "_timer_at",
+        "_transport", "_until_close", "idle_since", "open", "upload",
+    )  # fmt: skip
 
     def __init__(self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
@@ -335,22 +313,9 @@ class UpstreamResponse:
     """
 
     __slots__ = (
-        "_buffer",
-        "_buffered",
-        "_burst",
-        "_connection",
-        "_ended",
-        "_failure",
-        "_idle",
-        "_loop",
-        "_paused",
-        "_read_timeout",
-        "_sink",
-        "_total_at",
-        "_waiter",
-        "headers",
-        "status",
-    )
+        "_buffer", "_buffered", "_burst", "_connection", "_ended", "_failure", "_idle", "_loop", "_paused",
+        "_read_timeout", "_sink", "_total_at", "_waiter", "headers", "status",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, limits: Timeouts, total_at: float, loop: asyncio.AbstractEventLoop):
         self.status = 0

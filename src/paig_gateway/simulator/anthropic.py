@@ -251,10 +251,6 @@ def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return answer
 
 
-def _read_count(request: SimulatedRequest) -> Prompt:
-    return read_messages(request, request.body.get("model"))
-
-
 def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return whole({"input_tokens": count(prompt).input})
 
@@ -282,12 +278,8 @@ def _error(family: str, status: int, text: str | None) -> SimulatedAnswer:
     return SimulatedAnswer(b"application/json", encode(value), status=status, headers=headers)
 
 
-def _error_event(request: SimulatedRequest, sent: int) -> bytes:
-    return sse(error_body(529, None, None), "error")
-
-
-SHAPE = Shape(_error, _error_event)
+SHAPE = Shape(_error, lambda request, sent: sse(error_body(529, None, None), "error"))
 OPERATION = Operation(_read, _write, SHAPE)
 VERTEX = Operation(_read_vertex, _write, SHAPE)
-COUNT = Operation(_read_count, _write_count, SHAPE, free=True)
+COUNT = Operation(lambda request: read_messages(request, request.body.get("model")), _write_count, SHAPE, free=True)
 MODELS = free(SHAPE, _models)

@@ -204,10 +204,6 @@ def _error(family: str, status: int, message: str | None) -> SimulatedAnswer:
     return SimulatedAnswer(b"application/json", encode({"message": text}), status=shown, headers=(*headers(), kinds))
 
 
-def _error_event(request: SimulatedRequest, sent: int) -> bytes:
-    return eventstream.exception("internalServerException", _MESSAGES[500])
-
-
-SHAPE = Shape(_error, _error_event)
+SHAPE = Shape(_error, lambda request, sent: eventstream.exception("internalServerException", _MESSAGES[500]))
 OPERATION = Operation(_read, _write, SHAPE)
 COUNT = Operation(_read_count, _write_count, SHAPE, free=True)

@@ -105,7 +105,6 @@ class FieldRow(Vertical):
 
     @property
     def choices(self) -> OptionList | None:
-        """The list to pick from, if there is one."""
         found = self.query(OptionList)
         return found.first() if found else None
 

@@ -28,10 +28,6 @@ MEASURED = 100
 """The first rows, which determine the width of columns together with the visible rows."""
 
 
-def _nothing(_: object) -> Content:
-    return Content("")
-
-
 @dataclass(frozen=True)
 class Column(Generic[RowT]):
     """One column.
@@ -49,7 +45,7 @@ class Column(Generic[RowT]):
 
     title: str
     width: int
-    cell: Callable[[RowT], Content] = _nothing
+    cell: Callable[[RowT], Content] = lambda _: Content("")
     right: bool = False
     least: int = 0
     below: int = 10_000

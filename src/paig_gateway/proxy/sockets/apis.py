@@ -79,10 +79,6 @@ def _response_event(error: GatewayError, about: str | None) -> bytes:
     return json.dumps({"type": "error", "status": error.status, "error": error_object}).encode()
 
 
-def _no_event(error: GatewayError, about: str | None) -> bytes | None:
-    return None
-
-
 _MODEL = re.compile(rb"(^|&)(model|deployment)=[^&]*")
 
 
@@ -229,7 +225,7 @@ APIS: Mapping[str, Api] = {
     for api in (
         Api(REALTIME, _OPENAI_LIKE, _realtime, _openai_url, _realtime_outgoing, _realtime_stored, _event),
         Api(RESPONSES_SOCKET, _OPENAI_LIKE, _responses, _openai_url, _responses_outgoing, stored_ids, _response_event),
-        Api(LIVE, frozenset(_SERVICES), _live, _google_url, _live_outgoing, _live_stored, _no_event),
+        Api(LIVE, frozenset(_SERVICES), _live, _google_url, _live_outgoing, _live_stored, lambda error, about: None),
     )
 }
 """By the format's name."""

@@ -242,7 +242,7 @@ class SocketRelay:
         if peer is self._provider:
             self._from_provider(message)
         elif self._ends_when_idle is None and self._end is None:
-            size = _size(message)
+            size = sum(len(frame.data) for frame in message)
             try:
                 self._bytes.add(size)
             except GatewayError as error:
@@ -394,10 +394,6 @@ def _payload(message: Message) -> bytes:
     if len(message) == 1:
         return bytes(message[0].data)
     return b"".join(bytes(frame.data) for frame in message)
-
-
-def _size(message: Message) -> int:
-    return sum(len(frame.data) for frame in message)
 
 
 def _event_id(message: Message) -> str | None:

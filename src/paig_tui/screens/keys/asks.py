@@ -67,7 +67,6 @@ class LimitRequests(Page):
 
     @work(exclusive=True, exit_on_error=False)
     async def load(self) -> None:
-        """Ask for them, and show them."""
         try:
             found = await self.paig.admin.limit_requests()
         except AdminError as error:

@@ -56,10 +56,6 @@ def rows(tree: SessionTree) -> list[AgentTableRow]:
     ]
 
 
-def _cached(row: AgentTableRow) -> Content:
-    return Content(f"{cached(row.agent):.0%}")
-
-
 def _share(row: AgentTableRow, width: int) -> Content:
     return Content.assemble(bar(row.share, max(1, width - 6), "$primary"), f" {row.share:>4.0%}")
 
@@ -72,7 +68,7 @@ COLUMNS: tuple[Column[AgentTableRow], ...] = (
     Column("agent", 0, lambda row: row.name, most=60),
     Column("requests", 8, lambda row: Content(count(row.agent.requests)), right=True),
     Column("input", 8, lambda row: Content(count(row.agent.input_tokens)), right=True, least=110),
-    Column("cached", 6, _cached, right=True),
+    Column("cached", 6, lambda row: Content(f"{cached(row.agent):.0%}"), right=True),
     Column("output", 8, lambda row: Content(count(row.agent.output_tokens)), right=True, least=110),
     Column("lasted", 7, _lasted, right=True, least=90),
     Column("cost", 12, lambda row: Content(pointed(row.agent.cost)), right=True),

@@ -59,7 +59,6 @@ class SessionTableRow:
 
     @property
     def budget(self) -> LimitStatus | None:
-        """The budget that is used up most."""
         return max(self.budgets, key=used, default=None)
 
     @property

@@ -169,28 +169,20 @@ def _figure(
     return Column(title, width, cell or shown, right=True, least=least, sort=lambda row: (row.name is None, total(row)))
 
 
-def _cost(row: UsageTableRow) -> Content:
-    return Content.styled(pointed(row.total.cost, 4), "bold")
-
-
-def _list_cost(row: UsageTableRow) -> Content:
-    return Content(pointed(row.total.list_cost, 4))
-
-
 COLUMNS: tuple[Column[UsageTableRow], ...] = (
     Column("name", 0, lambda row: row.shown, most=80, sort=lambda row: (row.name or "").casefold()),
     _figure("requests", 8, "requests"),
     _figure("errors", 6, "errors", _errors),
     _figure("tokens", 13, "input_tokens output_tokens", _tokens),
     _figure("cached", 8, "cache_read_tokens", least=100),
-    _figure("cost", 9, "cost", _cost),
+    _figure("cost", 9, "cost", lambda row: Content.styled(pointed(row.total.cost, 4), "bold")),
     Column("share", 15, wide=_share, least=100, most=80),
     Column("share", 5, lambda row: Content(f"{row.share:.0%}"), right=True, below=100),
     Column("trend", TREND, wide=_trend, most=31),
 )
 CHARGED: tuple[Column[UsageTableRow], ...] = (
     *COLUMNS[:6],
-    _figure("list price", 10, "list_cost", _list_cost, least=100),
+    _figure("list price", 10, "list_cost", lambda row: Content(pointed(row.total.list_cost, 4)), least=100),
     _figure("difference", 10, "difference", _difference),
     *COLUMNS[6:],
 )

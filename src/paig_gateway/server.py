@@ -91,10 +91,7 @@ def serve(
             if log_level is not None:
                 wanted = replace(wanted, telemetry=wanted.telemetry.model_copy(update={"log_level": log_level}))
             server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
-            secrets_of(wanted.telemetry, wanted.alerts)
-            identity_provider(wanted.sso, utc_now)
-            upstream_of(server)
-            check_certificate(server)
+            _check(wanted, server)
             raise_descriptors()
             forbid_core_dumps()
             server, listeners = _bound(server)
@@ -108,11 +105,9 @@ def serve(
         except Exception as error:  # any error: one line, and nothing has changed
             if verbose:
                 traceback.print_exc()
-            if isinstance(error, (ConfigError, TelemetryError, SsoError)):
-                print(error, file=sys.stderr)
-                return 2
-            print(f"paig: {_why(error, verbose)}", file=sys.stderr)
-            return 1
+            wrong = isinstance(error, (ConfigError, TelemetryError, SsoError))
+            print(error if wrong else f"paig: {_why(error, verbose)}", file=sys.stderr)
+            return 2 if wrong else 1
         opened.pop_all()  # the listeners stay open
     if config:
         _show(plan)
@@ -124,6 +119,14 @@ def serve(
     on_hangup = partial(_reload, config, store, wanted, keep_drift) if config else None
     with _announced(store.home, _admin_origin(server, certificate)):
         return _run(store, wanted, listeners, certificate, on_hangup)
+
+
+def _check(wanted: Config, server: ServerSpec) -> None:
+    """Refuse settings with which the gateway could not start; nothing is opened."""
+    secrets_of(wanted.telemetry, wanted.alerts)
+    identity_provider(wanted.sso, utc_now)
+    upstream_of(server)
+    check_certificate(server)
 
 
 def _run(

@@ -72,31 +72,25 @@ def rotate(
     kinds.show_once(made, json)
 
 
-@keys.command("disable", example="paig keys disable ci")
-def disable(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
-    """Refuse a key until it is enabled again."""
-    with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
-        key = admin.keys.disable(name)
-    print_json(key) if json else say(f"Disabled the key {key.name}.")
+def _switch(verb: str, done: str, help: str) -> None:
+    """Make the command that switches a key."""
+
+    def switch(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
+        with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
+            key = getattr(admin.keys, verb)(name)
+        print_json(key) if json else say(f"{done} the key {key.name}.")
+
+    keys.command(verb, example=f"paig keys {verb} ci", help=help)(switch)
 
 
-@keys.command("block", example="paig keys block ci")
-def block(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
-    """Refuse a key until an administrator of all projects enables it.
-
-    An administrator of the key's project alone cannot undo this, unlike `paig keys disable`.
-    """
-    with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
-        key = admin.keys.block(name)
-    print_json(key) if json else say(f"Blocked the key {key.name}.")
-
-
-@keys.command("enable", example="paig keys enable ci")
-def enable(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
-    """Accept a disabled or blocked key again."""
-    with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
-        key = admin.keys.enable(name)
-    print_json(key) if json else say(f"Enabled the key {key.name}.")
+_switch("disable", "Disabled", "Refuse a key until it is enabled again.")
+_switch(
+    "block",
+    "Blocked",
+    "Refuse a key until an administrator of all projects enables it.\n\n"
+    "An administrator of the key's project alone cannot undo this, unlike `paig keys disable`.",
+)
+_switch("enable", "Enabled", "Accept a disabled or blocked key again.")
 
 
 @providers.command("test", example="paig providers test openai")

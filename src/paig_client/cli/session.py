@@ -162,7 +162,7 @@ class _Status:
         """The same for `--json`."""
         return {
             **{"url": self.root.value, "url_source": self.root.source, "reachable": self.unreachable is None},
-            **({} if self.unreachable is None else {"trouble": self.unreachable}),
+            **({} if self.unreachable is None else {"problem": self.unreachable}),
             "key": {"source": self.key, "state": self.key_state},
             "admin_token": {"source": self.token, "state": self.token_state},
             "gateway": self.health,

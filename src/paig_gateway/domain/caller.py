@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -63,6 +64,24 @@ class Caller:
     def may_use_model(self, model: str) -> bool:
         """Whether `model`, as the client named it, is among the key's models."""
         return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def check_models(self, names: Iterable[str], where: str = "") -> None:
+        """Refuse models that the key may not use.
+
+        Args:
+            where: What names them, for the message; it begins with a comma.
+
+        Raises:
+            GatewayError: `model-not-allowed`, naming those that the key may use.
+        """
+        for name in names:
+            if not self.may_use_model(name):
+                raise GatewayError(
+                    "model-not-allowed",
+                    f"The key '{self.key}' may not use the model '{name}'{where}. It may use: "
+                    f"{', '.join(self.models or ())}.",
+                    details={"model": name},
+                )
 
     def may_use_route(self, route: str) -> bool:
         return self.routes is None or route in self.routes

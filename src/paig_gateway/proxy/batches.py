@@ -118,14 +118,7 @@ class Batches:
             return exchange, order
         exchange = replace(exchange, lines=found)
         caller = exchange.caller
-        for model in found.models:
-            if not caller.may_use_model(model):
-                raise GatewayError(
-                    "model-not-allowed",
-                    f"The key '{caller.key}' may not use the model '{model}', which the batch asks for. It may use: "
-                    f"{', '.join(caller.models or ())}.",
-                    details={"model": model},
-                )
+        caller.check_models(found.models, ", which the batch asks for")
         held = await asyncio.to_thread(self._hold, exchange, found, order, capped)
         for fmt in held[1]:
             caller.check_format(fmt)

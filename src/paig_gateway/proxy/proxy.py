@@ -41,6 +41,7 @@ from paig_gateway.proxy.hold import Held, alike, binding_limits, counts_requests
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.meter import CUT
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
+from paig_gateway.proxy.peek import ReadableResponse
 from paig_gateway.proxy.refused_rows import RefusedRows
 from paig_gateway.proxy.request import ClientGone, Receive, Scope, Send
 from paig_gateway.proxy.response import ResponseRelay
@@ -460,11 +461,7 @@ class Proxy:
             decisions.client_left()
             if relay is not None:
                 relay.response.resume()
-            candidate = outcome.candidate
-            drains = candidate is None or candidate.provider.on_disconnect == "drain"
-            # The rest of a file has no usage, so it is not read on.
-            drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
-            drain = loop.call_later(self.settings.drain_seconds if drains else 0.0, drained)
+            drain = loop.call_later(self._drain_seconds(exchange, outcome.candidate), drained)
 
         client.cycle.on_gone = gone
         try:
@@ -474,13 +471,7 @@ class Proxy:
             while True:
                 relay = None
                 response, asked = await sending
-                candidate = outcome.candidate
-                assert candidate is not None
-                relay = ResponseRelay(
-                    exchange, candidate, outcome, client, response, asked, self.clock,
-                    self.settings.drain_mb * MEGABYTE, self.stored, self.batches,
-                    alone=not decisions.order,
-                )  # fmt: skip
+                relay = self._relay(exchange, outcome, client, response, asked, alone=not decisions.order)
                 try:
                     await relay.run()
                     break
@@ -519,6 +510,28 @@ class Proxy:
             elif not answered and outcome.at_work and outcome.candidate is not None:
                 # Cancelled while a provider may be processing it.
                 outcome.charge(outcome.candidate.ceiling, "ceiling", CUT)
+
+    def _drain_seconds(self, exchange: Exchange, candidate: Candidate | None) -> float:
+        """How long an answer is read on after its client has left: the rest of a file has no usage."""
+        drains = candidate is None or candidate.provider.on_disconnect == "drain"
+        drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
+        return self.settings.drain_seconds if drains else 0.0
+
+    def _relay(
+        self,
+        exchange: Exchange,
+        outcome: Outcome,
+        client: ClientConnection,
+        response: ReadableResponse,
+        asked: bool,
+        *,
+        alone: bool,
+    ) -> ResponseRelay:
+        assert outcome.candidate is not None
+        return ResponseRelay(
+            exchange, outcome.candidate, outcome, client, response, asked, self.clock,
+            self.settings.drain_mb * MEGABYTE, self.stored, self.batches, alone=alone,
+        )  # fmt: skip
 
     def _record(self, exchange: Exchange, reservation: Reservation, outcome: Outcome, recording: Recording) -> bool:
         """Hand the row to the ledger, without waiting for the database."""

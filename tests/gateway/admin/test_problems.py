@@ -31,7 +31,13 @@ BAD: Mapping[str, tuple[str, str, dict[str, Any], str, str]] = {
     "a name with a line break": ("POST", "/users", {"json": {"name": "a\nb"}}, "invalid", "name: "),
     "a name like an id": ("POST", "/users", {"json": {"name": "user_" + "0" * 16}}, "invalid", "looks like an id"),
     "a name unfit for URLs": ("POST", "/providers", {"json": {"name": "a/b", "kind": "openai"}}, "invalid", "name: "),
-    "unknown field": ("POST", "/keys", {"json": {"name": "x", "colour": 1}}, "invalid", "colour: is not a field here"),
+    "unknown field": (
+        "POST",
+        "/keys",
+        {"json": {"name": "x", "colour": 1}},
+        "invalid",
+        "does not have the field",
+    ),
     "unknown inner": (
         "POST",
         "/keys",

@@ -327,15 +327,8 @@ class Turns:
         )  # fmt: skip
 
     def _candidates(self, exchange: Exchange) -> list[Candidate]:
-        call, caller = exchange.call, exchange.caller
-        for name in (call.model, *call.fallbacks, *(extra.model for extra in call.also)):
-            if not caller.may_use_model(name):
-                raise GatewayError(
-                    "model-not-allowed",
-                    f"The key '{caller.key}' may not use the model '{name}'. It may use: "
-                    f"{', '.join(caller.models or ())}.",
-                    details={"model": name},
-                )
+        call = exchange.call
+        exchange.caller.check_models((call.model, *call.fallbacks, *(extra.model for extra in call.also)))
         found = candidates(
             exchange.route, exchange.fmt, call, exchange.target.path, exchange.time, self.books.prices,
             self.books.choice, exchange.session, capped=is_capped(exchange),

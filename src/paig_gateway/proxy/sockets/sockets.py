@@ -247,13 +247,7 @@ class Sockets:
             raise GatewayError("no-price", why)
         route = replace(route, members=members)
         if call.model:
-            if not exchange.caller.may_use_model(call.model):
-                raise GatewayError(
-                    "model-not-allowed",
-                    f"The key '{exchange.caller.key}' may not use the model '{call.model}'. It may use: "
-                    f"{', '.join(exchange.caller.models or ())}.",
-                    details={"model": call.model},
-                )
+            exchange.caller.check_models([call.model])
             return candidates(
                 route, fmt, call, exchange.target.path, exchange.time, self.books.prices, self.books.choice,
                 exchange.session, capped=is_capped(exchange),

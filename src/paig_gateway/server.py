@@ -91,9 +91,7 @@ def serve(
             if log_level is not None:
                 wanted = replace(wanted, telemetry=wanted.telemetry.model_copy(update={"log_level": log_level}))
             server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
-            _check(wanted, server)
-            raise_descriptors()
-            forbid_core_dumps()
+            _prepare(wanted, server)
             server, listeners = _bound(server)
             for listener in listeners:
                 opened.callback(listener.close)
@@ -121,12 +119,14 @@ def serve(
         return _run(store, wanted, listeners, certificate, on_hangup)
 
 
-def _check(wanted: Config, server: ServerSpec) -> None:
-    """Refuse settings with which the gateway could not start; nothing is opened."""
+def _prepare(wanted: Config, server: ServerSpec) -> None:
+    """Refuse settings with which the gateway could not start, and set the limits of the process."""
     secrets_of(wanted.telemetry, wanted.alerts)
     identity_provider(wanted.sso, utc_now)
     upstream_of(server)
     check_certificate(server)
+    raise_descriptors()
+    forbid_core_dumps()
 
 
 def _run(

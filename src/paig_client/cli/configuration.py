@@ -44,7 +44,7 @@ def apply(
             plan = admin.apply(text, prune=prune)
             if not json:
                 if plan.items != shown.items:
-                    say("The gateway was changed meanwhile. This was done instead:")
+                    say("The gateway changed after the plan was shown. These changes were made:")
                     _show(plan)
                 _done(plan)
     if json:

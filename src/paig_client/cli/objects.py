@@ -242,7 +242,7 @@ def show_organisation(json: JsonOption = False, url: Url = None, profile: Profil
         if json:
             return print_json({**jsons.loads(admin.organisation().model_dump_json()), "balances": found})
     if not found:
-        return say("Nothing limits everything together: `paig organisation update --daily USD` does.")
+        return say("The gateway as a whole has no limit: `paig organisation update --daily USD` sets one.")
     print_limits(found)
 
 

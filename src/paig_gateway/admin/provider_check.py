@@ -228,7 +228,7 @@ def _explained(
     if status == 429:
         return "no-means", f"It knows the credential, but its rate or quota is used up for now.{quoted}"
     if status >= 500:
-        return "failed", f"It has trouble of its own (HTTP {status}): try again later.{quoted}"
+        return "failed", f"The provider has a problem of its own (HTTP {status}): try again later.{quoted}"
     return "failed", f"It answers with HTTP {status}.{quoted}"
 
 

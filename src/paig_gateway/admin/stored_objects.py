@@ -76,7 +76,9 @@ def stored_object_routes(services: AdminServices) -> APIRouter:
         if spec.ids:
             if len(providers) > 1:
                 names = ", ".join(provider.name for provider in providers)
-                raise invalid([FieldProblem("route", f"has several providers: name the one that has them, of {names}")])
+                raise invalid(
+                    [FieldProblem("route", f"has several providers ({names}): name the one that stores these objects")]
+                )
             places = {(providers[0].name, last_name(id)): "object" for id in spec.ids}
             account = AccountObjects(found=places)
         else:

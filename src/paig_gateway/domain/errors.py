@@ -209,7 +209,7 @@ def too_many_members(limit: Limit) -> GatewayError:
     """The refusal of a request that would need one more counter than a named limit may have."""
     return GatewayError(
         "rate-limited" if limit.is_rate else "limit-exceeded",
-        f"The limit '{limit.owner}' counts {limit.max_members} members already, as many as it may, and "
+        f"The limit '{limit.owner}' counts {limit.max_members} members, its maximum, and "
         f"'{limit.member}' is not among them. Ask an administrator to raise its max_members.",
         details={"owner_kind": limit.owner_kind, "owner": limit.owner, "member": limit.member, "window": limit.window},
         retryable=False,

@@ -16,14 +16,8 @@ _MEDIA_NAMES = ("image_base64", "image_url", "video_base64", "video_url", "image
 _MEDIA_PART = re.compile(rb"(?:%b)\s*:" % b"|".join(map(reading.spelt, _MEDIA_NAMES)))
 
 
-def _read(model: str | None, body: bytes) -> Call:
-    top = reading.request(body)
-    media = Media()
-    if _MEDIA_PART.search(body):
-        media.unbounded()
-    for image in reading.array(top.get("images")):  # Cohere's
-        media.image(image)
-    items = _items(top)
+def embedding(model: str | None, top: Members, body: bytes, media: Media, items: int) -> Call:
+    """A request for embeddings of a number of items."""
     return Call(
         model=reading.model_of(top, model),
         input_tokens=bound(body, media, hidden=EMBEDDED_ITEM * items),
@@ -34,6 +28,17 @@ def _read(model: str | None, body: bytes) -> Call:
         unbounded_input=media.unknown,
         asks_usage=True,
     )
+
+
+def _read(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    media = Media()
+    if _MEDIA_PART.search(body):
+        media.unbounded()
+    for image in reading.array(top.get("images")):  # Cohere's
+        media.image(image)
+    items = _items(top)
+    return embedding(model, top, body, media, items)
 
 
 def _items(top: Members) -> int:

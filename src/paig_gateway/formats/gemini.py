@@ -9,10 +9,11 @@ from functools import partial
 
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, Marker, StreamEvent
+from paig_gateway.formats.embeddings import embedding
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.openai_chat import DRAWN, SEARCHES
 from paig_gateway.formats.reading import Members, Raw
-from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
+from paig_gateway.formats.text import Media, bound
 
 # Tools that the client runs; whatever else there is runs at Google and feeds its results back into the input.
 _CLIENT_TOOLS = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
@@ -279,16 +280,7 @@ def _read_embed(model: str | None, body: bytes) -> Call:
     if any(name in instance for instance in instances for name in ("image", "video")):
         media.unbounded()
     items = max(1, len(contents) - 1, len(instances))
-    return Call(
-        model=reading.model_of(top, model),
-        input_tokens=bound(body, media, hidden=EMBEDDED_ITEM * items),
-        output_tokens=0,
-        answers=items,
-        media_in=media.found,
-        media=tuple(media.items),
-        unbounded_input=media.unknown,
-        asks_usage=True,
-    )
+    return embedding(model, top, body, media, items)
 
 
 def _sum_predictions(body: Json, model: str, headers: Mapping[str, str]) -> Json:

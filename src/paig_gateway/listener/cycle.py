@@ -44,7 +44,8 @@ def _plain_name(name: bytes) -> bytes:
     return plain
 
 
-def _status_line(status: int) -> bytes:
+def status_line(status: int) -> bytes:
+    """The first line of an answer."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -55,7 +56,7 @@ def _status_line(status: int) -> bytes:
 _LONG = 64 * 1024
 """A body of more bytes is not joined to its head."""
 
-_STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
+_STATUS_LINES = {status: status_line(status) for status in range(200, 600)}
 
 
 class CycleConnection(Protocol):

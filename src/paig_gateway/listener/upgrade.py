@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Protocol
+
+from paig_gateway.listener.cycle import status_line
 
 UPGRADE = "paig.upgrade"
 """The key of the `Upgrade` in a scope's extensions."""
@@ -40,11 +41,7 @@ class Upgrade:
     def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         """Answer with an HTTP response, and close the connection."""
         fields = [*self._default_headers, *headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        try:
-            phrase = HTTPStatus(status).phrase
-        except ValueError:
-            phrase = ""
-        lines = [f"HTTP/1.1 {status} {phrase}\r\n".encode(), *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
+        lines = [status_line(status), *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
         self.transport.write(b"".join((*lines, body)))
         self.transport.close()
 

@@ -187,6 +187,10 @@ class ResponseRelay:
             headers = [header for header in headers if header[0] != b"content-encoding"]
         if self.exchange.fmt.unmetered:
             unmetered.charge(self.outcome, self.candidate, self.response.status)
+        self._answer(headers, body)
+
+    def _answer(self, headers: Headers, body: bytes) -> None:
+        """Send an answer that is complete."""
         if self.exchange.method == "HEAD" or self.response.status in (204, 304):
             self.client.start(self.response.status, headers)
             self.client.end()
@@ -343,11 +347,8 @@ class ResponseRelay:
         if self.client.started:
             self.client.write(body)
             self.client.end()
-        elif self.exchange.method == "HEAD" or self.response.status in (204, 304):
-            self.client.start(self.response.status, headers)
-            self.client.end()
         else:
-            self.client.answer(self.response.status, headers, body)
+            self._answer(headers, body)
 
     def _forward(self) -> None:
         """Relay a body as it arrives; its usage is read from a copy, or from its end if it is too long to copy."""

@@ -127,7 +127,7 @@ def test_deletions_are_told_in_json(paig: Paig, url: str) -> None:
 def test_the_organisation_has_limits(paig: Paig, url: str) -> None:
     """They are shown with a bar, changed one by one, and lifted."""
     at = ("--url", url)
-    assert "Nothing limits everything" in paig("organisation", "show", *at).err
+    assert "The gateway as a whole has no limit" in paig("organisation", "show", *at).err
     try:
         assert paig("organisation", "update", "--daily", "1000", "--soft", *at).code == 0
         assert paig("organisation", "update", "--requests-per-minute", "60000", *at).code == 0
@@ -140,7 +140,7 @@ def test_the_organisation_has_limits(paig: Paig, url: str) -> None:
     finally:
         lifted = ("--daily", "none", "--requests-per-minute", "none", "--hard")
         assert paig("organisation", "update", *lifted, *at).code == 0
-    assert "Nothing limits everything" in paig("organisation", "show", *at).err
+    assert "The gateway as a whole has no limit" in paig("organisation", "show", *at).err
 
 
 @pytest.mark.parametrize("command", [["keys", "list"], ["usage"], ["tail"], ["apply", "-"]], ids=" ".join)

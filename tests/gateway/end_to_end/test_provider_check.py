@@ -131,7 +131,7 @@ async def test_where_there_is_no_list_a_request_that_cannot_cost_is_made(
         (404, "Not Found", "not-found", "https://api.openai.com/v1"),
         (402, "Insufficient balance", "no-means", "no credit"),
         (429, "You exceeded your current quota", "no-means", "used up"),
-        (500, "oops", "failed", "trouble of its own"),
+        (500, "oops", "failed", "problem of its own"),
         (418, "teapot", "failed", "HTTP 418"),
     ],
 )

@@ -51,7 +51,7 @@ async def test_members_have_counters_of_their_own(ledger: Ledger, engine: Engine
 async def test_more_members_than_allowed_are_refused(ledger: Ledger, engine: Engine) -> None:
     for member in ("a", "b"):
         await ledger.reserve(reservation(named(member=member, most=2)))
-    with pytest.raises(GatewayError, match="counts 2 members already, as many as it may, and 'c'") as caught:
+    with pytest.raises(GatewayError, match="counts 2 members, its maximum, and 'c'") as caught:
         await ledger.reserve(reservation(named(member="c", most=2)))
     assert caught.value.code == "limit-exceeded"
     assert not caught.value.retryable

@@ -171,7 +171,7 @@ def live_model(member: Member, named: str) -> str:
     if found["project"] and (project or found["project"]) != found["project"]:
         raise GatewayError(
             "no-price",
-            f"The provider '{provider.name}' is of another Vertex project than the one that the message names: leave "
+            f"The provider '{provider.name}' belongs to another Vertex project than the message names: leave "
             f"'projects/…/' out of the model's name.",
         )
     if found["location"] and found["location"] != location and provider.base_url.endswith("aiplatform.googleapis.com"):

@@ -188,7 +188,7 @@ def _agree(body: dict[str, object]) -> None:
     usage = mapping(body.get("usage"))
     total = whole(usage.get("cache_creation_input_tokens"))
     parts = sum(whole(part) or 0 for part in mapping(usage.get("cache_creation")).values())
-    if total is not None and parts > total:
+    if total and parts > total:
         body["usage"] = {name: found for name, found in usage.items() if name != "cache_creation"}
 
 

@@ -236,7 +236,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         return
     top = reading.members(event.data)
     folding.keep(body, top, ("id", "model", "service_tier", "system_fingerprint", "provider", "usage_breakdown"))
-    folding.keep(body, top, ("web_search",))
+    folding.keep(body, top, ("web_search", "cost"))
     folding.note_error(body, folding.error_of(event, top))
     choices = reading.objects(top.get("choices"))
     for choice in choices:

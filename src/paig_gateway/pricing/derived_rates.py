@@ -1,7 +1,8 @@
 """Rates that the price book leaves out, and that follow from a model's own ones by a documented rule.
 
 These are long contexts, tokens read from a cache, and request fees by the amount of search. Each row is dated and names
-its source: [L] litellm 1.110.2's price map, which names the provider's page for each.
+its source: [L] litellm 1.110.2's price map, which names the provider's page for each; [D] the
+provider's documentation.
 """
 
 from __future__ import annotations
@@ -49,7 +50,15 @@ class CachedShare:
     origin: str
 
 
-CACHED_SHARES = (CachedShare("google", re.compile(r"gemini-[23].*-image|nano-banana"), Decimal("0.1"), "[L] 2026-11"),)
+def _share(source: str, models: str, share: str, origin: str) -> CachedShare:
+    return CachedShare(source, re.compile(models), Decimal(share), origin)
+
+
+CACHED_SHARES = (
+    _share("google", r"gemini-[23].*-image|nano-banana", "0.1", "[L] 2026-11"),
+    _share("mistral", r"", "0.1", "[D] docs.mistral.ai, 2026-11"),
+    _share("fireworks", r"", "0.5", "[D] docs.fireworks.ai, 2026-11: what models without a price of their own cost"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +89,7 @@ def _fees(models: str, **usd: str) -> tuple[Variant, ...]:
 
 
 VARIANTS = (
-    *_fees(r"^sonar$", low="5", medium="8", high="12"),
-    *_fees(r"^sonar-reasoning$", low="5", medium="8", high="14"),
+    *_fees(r"^sonar(?:-reasoning)?$", low="5", medium="8", high="12"),
     *_fees(r"^sonar-(?:reasoning-)?pro$", low="6", medium="10", high="14"),
 )
 

@@ -90,6 +90,8 @@ EXTRA_MODELS += (
     _model(
         "aws", r"(?:us\.)?(?:amazon\.(?:nova-canvas|titan-image)|stability\.s).*", "[L] 2026-11", None, **_NO_TOKENS
     ),
+    # A suffix of the catalog: no model falls back from it to the one that costs.
+    _model("openrouter", r"[^/]+/[^/]+:free", "[D] openrouter.ai, 2026-11", None, **_NO_TOKENS),
     _model("zai", r"glm-4\.5-flash", "[L] 2026-11", 128_000, **_NO_TOKENS),
     _model("mistral", r"mistral-moderation-(?:latest|2603)", "[L] 2026-11", 131_072, **_NO_TOKENS),
     _model("perplexity", r"search", "[L] 2026-11", None, web_searches_kcount="5"),

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 _ROUTING_SUFFIX = re.compile(r"(?::[a-z0-9-]+)+$")
 _PRESET = re.compile(r"(?<=.)@preset/[^/]+$")
 _GOOGLE_PREFIX = re.compile(r"^(?:.*/)?(?:models|publishers)/|^[a-z0-9-]+/(?=[^/]+$)")
-_BEDROCK_REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|in|sa|me|af|us-gov|global)\.")
+_BEDROCK_REGION = re.compile(r"^(?:(?P<geography>[a-z]{2}|apac|us-gov)|global)\.")
+"""Bedrock's inference profiles: of a geography, which cost the same in all of them, or of the whole world."""
 _VERSION = re.compile(r"@[a-z0-9-]+$")
 
 ROUTERS = re.compile(r"openrouter/(?:auto|free|fusion|pareto|bodybuilder).*|switchpoint/router|@preset/.+|~.+/.+")
@@ -45,7 +46,9 @@ def spellings(source: str, model: str) -> Iterator[str]:
     elif source == "aws":
         yield name
         yield f"{name}-1:0"  # the other address of Bedrock leaves the version out
-        name = _BEDROCK_REGION.sub("", name)
+        profile, name = _BEDROCK_REGION.match(name), _BEDROCK_REGION.sub("", name)
+        if profile is not None and profile["geography"]:
+            yield f"us.{name}"
     elif source == "fireworks":
         name = name.rsplit("/", 1)[-1]
     elif source == "mistral":

@@ -71,7 +71,7 @@ def _xai(body: Json, headers: Mapping[str, str]) -> Decimal | None:
     return ticks / TICKS_PER_DOLLAR if ticks else None
 
 
-_PLACES = (("usage", "cost"), ("usage", "estimated_cost"), ("usage", "logfire_ai_gateway", "cost"))
+_PLACES = (("usage", "cost"), ("usage", "estimated_cost"), ("usage", "logfire_ai_gateway", "cost"), ("cost",))
 _LITELLM = "x-litellm-response-cost"
 
 
@@ -88,7 +88,7 @@ CHARGES: Mapping[str, ChargeRule] = {
     "xai": ChargeRule("`usage.cost_in_usd_ticks`, 10¹⁰ a dollar", _xai),
     "openai-compatible": ChargeRule(
         "`usage.cost` (Vercel's gateway), `usage.estimated_cost` (DeepInfra), `usage.logfire_ai_gateway.cost` "
-        "(Pydantic's gateway), else the header `x-litellm-response-cost` (LiteLLM's proxy)",
+        "(Pydantic's gateway), `cost` (Eden AI), else the header `x-litellm-response-cost` (LiteLLM's proxy)",
         _compatible,
     ),
 }

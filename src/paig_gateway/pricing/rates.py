@@ -61,6 +61,7 @@ RATES: tuple[Rate, ...] = (
     _rate("web_searches", "google", "0.014", "[L] 2026-11", r"gemini-"),
     _rate("web_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
     _rate("web_searches", "groq", "0.005", "[3] 2026-11"),
+    _rate("web_searches", "aws", "0.012", "[3] 2026-11", r"openai\."),
     _rate("web_searches", "openrouter", "0.02", "[3] 2026-11: five results at $4 a thousand"),
     _rate("preview_searches", "openai", "0.025", "[L] 2026-11", r"gpt-4"),
     _rate("preview_searches", "azure", "0.014", "[L] 2026-11"),

@@ -184,6 +184,8 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[FieldPath, ...]]] = {
         "cache_read_tokens": (
             ("prompt_tokens_details", "cached_tokens"),
             ("cached_tokens",),  # Moonshot, Together
+            ("prompt_token_details", "cached_tokens"),  # Mistral
+            ("num_cached_tokens",),  # Mistral
             ("prompt_cache_hit_tokens",),  # DeepSeek
             ("cache_read_input_tokens",),  # Databricks, LiteLLM
             ("prompt_tokens_details", "cache_read_input_tokens"),

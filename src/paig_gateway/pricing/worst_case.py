@@ -20,6 +20,7 @@ from genai_prices.units import UnitDef
 from paig_gateway.domain.money import NANO, nanodollars_ceiling
 from paig_gateway.formats.base import Call, ModelCall
 from paig_gateway.formats.images import IMAGE_UNITS
+from paig_gateway.pricing.derived_rates import variants_of
 from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up, standard_window
 from paig_gateway.pricing.price import BY_USAGE_KEY, LONG_CACHE_FACTOR, UNITS, Price
@@ -180,6 +181,7 @@ class DearestRates:
     def of(cls, price: Price, at: datetime, tier: str | None) -> DearestRates:
         """The rates of a price; see `ceiling` for the arguments."""
         names: list[Mapping[str, str] | None] = [None, *(_DEAR_CONTEXTS if tier in DEAR else ())]
+        names += [{name: value} for name, value in variants_of(price.provider_id, price.model_id)]
         found = [price.model_prices(at, context) for context in names]
         return cls(price.factor, tuple((prices, _steps(prices)) for prices in found))
 

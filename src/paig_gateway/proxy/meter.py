@@ -372,7 +372,7 @@ def charge_body(
         outcome.work_id = exchange.work_of(body)
     if body is not None and status < 400:
         reading = read_answer(fmt, body, headers, candidate.price_lookup, call)
-        if reading.extracted is not None and not (is_blank(reading) and _has_text(fmt, plain)):
+        if reading.extracted is not None and not (is_blank(reading) and _has_content(fmt, plain)):
             return charge_reading(outcome, reading, candidate, call)
     if status >= 400:
         outcome.error = f"upstream-{status}"
@@ -429,8 +429,9 @@ def is_blank(reading: UsageReading) -> bool:
     return not reading.from_provider and reading.of_ceiling is None and not any(used.values())
 
 
-def _has_text(fmt: Format, plain: bytes) -> bool:
-    return fmt.text is not None and bool(fmt.text(StreamEvent("", plain)))
+def _has_content(fmt: Format, plain: bytes) -> bool:
+    """Whether an answer has what a model made of at least one token: a text, or embeddings."""
+    return "embed" in fmt.name or (fmt.text is not None and bool(fmt.text(StreamEvent("", plain))))
 
 
 def _is_text(fmt: Format) -> bool:

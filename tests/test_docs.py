@@ -29,8 +29,12 @@ from paig_gateway.admin.problem_codes import PROBLEMS
 from paig_gateway.config import Config, ServerSpec
 from paig_gateway.config.parse import TABLES
 from paig_gateway.providers.kinds import KINDS
+from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import World, environment, running_world, simulated_providers
+from tests.gateway.end_to_end.test_batches import jsonl
+from tests.gateway.end_to_end.test_bucket_batches import asked, record
+from tests.gateway.end_to_end.test_bucket_batches import providers as with_buckets
 
 __all__ = ["environment"]
 pytestmark = pytest.mark.anyio
@@ -53,8 +57,13 @@ def blocks(language: str) -> list[object]:
 @pytest.fixture(scope="module")
 async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A gateway in front of simulated providers."""
-    home = tmp_path_factory.mktemp("home")
-    async with running_simulator() as base, running_world(home, simulated_providers(base)) as running:
+    home, simulator = tmp_path_factory.mktemp("home"), Simulator()
+    simulator.buckets.put("gs://my-requests/nightly.jsonl", jsonl([asked()]))
+    simulator.buckets.put("s3://my-requests/nightly.jsonl", jsonl([record("r-0")]))
+    async with (
+        running_simulator(simulator) as base,
+        running_world(home, {**simulated_providers(base), **with_buckets(base)}) as running,
+    ):
         yield running
 
 

@@ -73,6 +73,24 @@ def test_a_new_origin_needs_the_credential_again(tmp_path: Path) -> None:
         assert credentials(catalog) == {"openai": [SECRET]}
 
 
+def test_a_new_place_of_storage_needs_the_credential_again(tmp_path: Path) -> None:
+    """The credential that reads buckets is bound to their address as well."""
+    spec = ProviderSpec(kind="google-vertex", project="p", credential=f"value:{SECRET}")
+    changes: dict[str, object] = {"storage_url": "https://evil.example"}
+    with open_catalog(sqlite_url(tmp_path)) as catalog:
+        catalog.providers.create("vertex", spec, actor=ME)
+        with pytest.raises(CatalogError, match="give the credential again"):
+            catalog.providers.update("vertex", changes, actor=ME)
+        catalog.providers.update("vertex", {**changes, "credential": f"value:{SECRET}"}, actor=ME)
+        assert credentials(catalog) == {"vertex": [SECRET]}
+        with pytest.raises(CatalogError, match="give the credential again"):
+            catalog.providers.update("vertex", {"storage_url": None}, actor=ME)
+        with catalog.engine.begin() as connection:
+            connection.execute(text("UPDATE providers SET spec = replace(spec, 'evil.example', 'worse.example')"))
+            connection.execute(text("UPDATE providers SET version = version + 1"))
+        assert credentials(catalog) == {"vertex": [None]}
+
+
 @pytest.mark.parametrize(
     "tampered",
     [

@@ -98,6 +98,8 @@ class ProviderSpec(Spec):
     project: str | None = None
     location: str | None = None
     token_url: str | None = None
+    storage_url: str | None = None
+    """Where buckets are that batches are made of; Google's or Amazon's own if left out."""
     region: str | None = None
     workspace: str | None = None
     api_version: str | None = None

@@ -55,7 +55,7 @@ def stored(row: ProviderRow) -> tuple[StoredCredential, ...]:
     """A provider's credentials, in order."""
     single = row.spec.get("credential")
     texts: list[str] = row.spec.get("credentials") or ([single] if single is not None else [])
-    bound_to = purpose(row.id, row.spec.get("kind", ""), row.spec.get("base_url"))
+    bound_to = purpose(row.id, *_address(row))
     return tuple(_stored(row, text, bound_to) for text in texts)
 
 
@@ -67,16 +67,22 @@ def _stored(row: ProviderRow, text: str, bound_to: str) -> StoredCredential:
     return StoredCredential(id, sealed=row.sealed.get(id, ""), purpose=bound_to)
 
 
-def purpose(id: str, kind: str, base_url: str | None) -> str:
-    """The purpose that a provider's literal is sealed for: the provider and the origin that it is sent to.
+def purpose(id: str, kind: str, base_url: str | None, storage_url: str | None = None) -> str:
+    """The purpose that a provider's literal is sealed for: the provider and the origins that it is sent to.
 
     If no address is given, the kind stands for the kind's own address, which a new version may change.
     """
-    return f"credential {id} {origin(kind, base_url)}"
+    return f"credential {id} {origin(kind, base_url, storage_url)}"
 
 
-def origin(kind: str, base_url: str | None) -> str:
-    """Scheme, host and port of a base URL, in one spelling; the kind, if none is given."""
+def _address(row: ProviderRow) -> tuple[str, str | None, str | None]:
+    return row.spec.get("kind", ""), row.spec.get("base_url"), row.spec.get("storage_url")
+
+
+def origin(kind: str, base_url: str | None, storage_url: str | None = None) -> str:
+    """Scheme, host and port of a base URL, in one spelling; the kind, if none is given. So for a place of storage."""
+    if storage_url is not None:
+        return f"{origin(kind, base_url)} and {origin(kind, storage_url)}"
     if base_url is None:
         return f"kind:{kind}"
     parts = urlsplit(base_url)
@@ -141,7 +147,7 @@ def _check_origin(row: ProviderRow | None, spec: ProviderSpec, kept: list[Stored
     """Refuse to send a stored literal to another address than the one it was given for."""
     if row is None or not kept:
         return
-    before, after = origin(row.spec.get("kind", ""), row.spec.get("base_url")), origin(spec.kind, spec.base_url)
+    before, after = origin(*_address(row)), origin(spec.kind, spec.base_url, spec.storage_url)
     if before != after:
         raise CatalogError(
             "invalid",
@@ -153,7 +159,7 @@ def _check_origin(row: ProviderRow | None, spec: ProviderSpec, kept: list[Stored
 
 def store(secrets: Secrets, row: ProviderRow, spec: ProviderSpec) -> ProviderSpec:
     """Seal a normal Spec's literals into the row; returns the Spec with masks in their place."""
-    bound_to = purpose(row.id, spec.kind, spec.base_url)
+    bound_to = purpose(row.id, spec.kind, spec.base_url, spec.storage_url)
     before = {one.id: one for one in stored(row)} if row.spec else {}
     sealed: dict[str, str] = {}
 

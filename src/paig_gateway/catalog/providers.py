@@ -22,7 +22,7 @@ from paig_gateway.secrets.addresses import is_metadata_host
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
-SETTINGS = ("project", "location", "token_url", "region", "workspace", "api_version")
+SETTINGS = ("project", "location", "token_url", "storage_url", "region", "workspace", "api_version")
 """The fields of a ProviderSpec that only some kinds take."""
 
 _APART = {"kind", "base_url", "credential", "credentials"}
@@ -38,7 +38,7 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
     if kind is None:
         close = suggestion(spec.kind, KINDS)
         yield "kind", f"is not a known provider kind{close or '; known are ' + ', '.join(sorted(KINDS))}"
-    for name in ("base_url", "token_url"):
+    for name in ("base_url", "token_url", "storage_url"):
         url = getattr(spec, name)
         if url is not None and (wrong := _url_problem(url, references)):
             yield name, wrong
@@ -52,7 +52,7 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
         if kind is not None and name not in kind.settings:
             takes = f"it takes {', '.join(kind.settings)}" if kind.settings else "it takes no settings of its own"
             yield name, f"is not a setting of the kind {spec.kind}: {takes}"
-        elif name != "token_url" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", value):
+        elif not name.endswith("_url") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", value):
             yield name, "must hold only letters, digits, '.', '_', ':' and '-'"
     if kind is not None and spec.base_url is None and base_url(spec) is None:
         yield "base_url", f"is needed: the kind {spec.kind} has no address of its own"

@@ -52,7 +52,8 @@ class ActiveProvider:
         stream_usage: Whether the gateway asks for usage in streams; None for the kind's own way.
         service_tier: The account's default service tier, if it is not the standard one.
         on_disconnect: What happens to the provider's answer if the client disconnects.
-        settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `workspace`, `api_version`.
+        settings: The kind's own settings: `project`, `location`, `token_url`, `storage_url`, `region`, `workspace`,
+            `api_version`.
         timeouts: Seconds that a try may take, by phase, if it is not as the server has it.
         upstream_proxy: URL of the proxy through which it is reached, `direct` for none; None for the server's.
         upstream_ca: A PEM file of further certificate authorities; None for the server's.

@@ -1,8 +1,8 @@
 """Batch APIs: how a batch is created, how its state is read, and how its results are returned.
 
-Four APIs make batches: OpenAI's (also Groq's and Azure's) of the lines of a file, Mistral's of a file or of requests in
-the body, Anthropic's of requests in the body, Gemini's of either. What a line asks is read by the format of its own
-endpoint; which one that is, is only named here.
+OpenAI's API (also Groq's and Azure's) makes batches of the lines of a file, Mistral's of a file or of requests in the
+body, Anthropic's of requests in the body, Gemini's of either; Vertex AI and Bedrock of objects in a bucket. What a line
+asks is read by the format of its own endpoint; which one that is, is only named here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BatchRequest:
     """One request of a batch.
 
     Attributes:
-        id: What the batch calls it.
+        id: What the batch calls it; empty if it has no name of its own.
         path: The path that it would be sent to alone; {model} stands for a model that only the batch names.
         body: Its body.
     """
@@ -49,14 +49,19 @@ class BatchContent:
     Attributes:
         lines: Its requests, if they are in its body.
         files: The ids of the files with its requests, if they are not in its body.
-        path: The path of all its requests, if the batch states it.
+        path: The path of all its requests, if the batch states it; below the API's version prefix, if they are in a
+            bucket.
         model: The model of all its requests, if the batch states it.
+        sources: The URIs of the objects, or of the folders of objects, with its requests.
+        destination: The URI of the folder for its results.
     """
 
     lines: Iterable[BatchRequest] | None = None
     files: tuple[str, ...] = ()
     path: str | None = None
     model: str | None = None
+    sources: tuple[str, ...] = ()
+    destination: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class LineResult:
     """The result of one request of a batch.
 
     Attributes:
-        id: What the batch calls it.
+        id: What the batch calls it; empty if it has no name of its own.
         status: The status that it would have had alone.
         body: The answer, or None.
         error: What the provider calls the error, or None.
@@ -83,7 +88,8 @@ class BatchState:
     Attributes:
         name: The provider's word for it.
         ended: Whether all of its results are there.
-        results: Paths of the results, after the API's version prefix, with their query.
+        results: Paths of the results, after the API's version prefix, with their query; or the URI of their folder in a
+            bucket.
         inline: The results, if they are in the batch itself.
         usage: The usage of the whole batch, if the provider states it.
         model: The requested model, if it is stated.
@@ -104,7 +110,7 @@ class BatchState:
         return self.ended and self.name not in BROKEN_OFF
 
 
-BROKEN_OFF = frozenset({"failed", "expired", "cancelled", "timeout_exceeded"})
+BROKEN_OFF = frozenset({"failed", "expired", "cancelled", "timeout_exceeded", "stopped", "partiallycompleted"})
 """What the APIs call batches whose requests are not all done: what has no result was not done, and costs nothing."""
 
 
@@ -121,6 +127,7 @@ class BatchApi:
         state: Reads an answer about it.
         result: Reads a line of its results; None if it is not one.
         lifetime: After how long nothing can be had any more: the longest window and how long results are kept.
+        in_bucket: Whether its requests and results are in a bucket.
     """
 
     format: Format
@@ -131,10 +138,11 @@ class BatchApi:
     state: Callable[[Json], BatchState]
     result: Callable[[Json], LineResult | None]
     lifetime: timedelta
+    in_bucket: bool = False
 
 
-def _format(name: str, errors: ErrorShape, read: Callable[[str | None, bytes], Call]) -> Format:
-    return Format(name=name, path=_NOWHERE, read=read, errors=errors, batch=True)
+def _format(name: str, errors: ErrorShape, read: Callable[[str | None, bytes], Call], title: str = "") -> Format:
+    return Format(name=name, path=_NOWHERE, read=read, errors=errors, batch=True, title=title)
 
 
 def _checked_id(id: str | None, place: str) -> str:
@@ -412,6 +420,149 @@ def _gemini_result(line: Json) -> LineResult | None:
     return _gemini_answer(id, line) if isinstance(id, str) else None
 
 
+# Vertex AI
+
+
+def _read_job(model: str | None, body: bytes) -> Call:
+    reading.request(body)
+    return Call(model="", background=True)
+
+
+def _below_either(top: Members, camel: str, snake: str) -> Members:
+    raw = top.get(camel) or top.get(snake)
+    return read_once(bytes(raw), camel) if raw is not None and reading.members(raw) else {}
+
+
+def _strings(raw: reading.Raw | None) -> tuple[str, ...]:
+    listed = [reading.string(one) or "" for one in reading.array(raw)]
+    return tuple(listed) if all(listed) else ()
+
+
+def _vertex_content(body: bytes, model: str | None) -> BatchContent:
+    top = read_once(body, "the batch")
+    config, output = (_below_either(top, f"{one}Config", f"{one}_config") for one in ("input", "output"))
+    source = _below_either(config, "gcsSource", "gcs_source")
+    destination = _below_either(output, "gcsDestination", "gcs_destination")
+    named = reading.string(top.get("model")) or ""
+    is_jsonl = _both(config, "instancesFormat", "instances_format") == "jsonl"
+    return BatchContent(
+        path=_VERTEX_MODEL.sub("", named),
+        model=last_name(named),
+        sources=_strings(source.get("uris")) if is_jsonl else (),
+        destination=_both(destination, "outputUriPrefix", "output_uri_prefix"),
+    )
+
+
+_VERTEX_MODEL = re.compile(r"^(?:projects/[^/]+/locations/[^/]+/|/)+")
+
+
+def _own_model(raw: bytes, content: BatchContent) -> bytes:
+    """A line's request, which may name no other model than the batch."""
+    named = reading.members(raw).get("model")
+    if reading.present(named) and last_name(reading.string(named) or "") != content.model:
+        raise MalformedRequest("A request of the batch names another model than the batch.")
+    return raw
+
+
+def _vertex_line(line: bytes, content: BatchContent) -> BatchRequest:
+    top = read_once(line, "the line")
+    id = reading.string(top.get("custom_id")) or reading.string(top.get("key")) or ""
+    id = _checked_id(id, "A line") if id else ""
+    path = content.path or ""
+    if "request" not in top and "content" in top:
+        return BatchRequest(id, f"{path}:predict", b'{"instances":[' + line + b"]}")
+    member = "request" if "request" in top else "body"
+    raw = _own_model(_object(top, member, id), content)
+    if "publishers/" in path and "publishers/google/" not in path:
+        return BatchRequest(id, f"{path}:rawPredict", raw)
+    return BatchRequest(id, f"{path}:{'embedContent' if 'content' in reading.members(raw) else 'generateContent'}", raw)
+
+
+def _count(value: object) -> int | None:
+    """A count, which Google's JSON writes as a string."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else _status(value)
+
+
+def _vertex_state(body: Json) -> BatchState:
+    name = str(body.get("state") or "").rpartition("STATE_")[2].lower()
+    ended = name in ("succeeded", "failed", "cancelled", "expired", "partially_succeeded")
+    folder = dig(body, "outputInfo", "gcsOutputDirectory")
+    results = _texts(folder)
+    return BatchState(name, ended, results, answered=_count(dig(body, "completionStats", "successfulCount")))
+
+
+def _vertex_result(line: Json) -> LineResult | None:
+    if line.keys().isdisjoint(("response", "predictions", "status", "error")):
+        return None
+    id = next(iter(_texts(line.get("custom_id"), line.get("key"))), "")
+    body = mapping(line.get("response"))
+    if "status_code" in body:  # a model with OpenAI's API
+        body = mapping(body.get("body"))
+    if line.get("predictions"):
+        body = {"predictions": line["predictions"]}
+    if body and "error" not in body and not line.get("error"):
+        return LineResult(id, 200, body)
+    said = line.get("status") or dig(body, "error", "type") or dig(body, "error", "status") or "error"
+    return LineResult(id, 400, None, str(said).partition(":")[0][:100])
+
+
+# Bedrock
+
+
+def _bedrock_content(body: bytes, model: str | None) -> BatchContent:
+    top = read_once(body, "the batch")
+    places = [
+        reading.string(_below_either(_below_either(top, outer, outer), inner, inner).get("s3Uri"))
+        for outer, inner in (("inputDataConfig", "s3InputDataConfig"), ("outputDataConfig", "s3OutputDataConfig"))
+    ]
+    named, kind = reading.string(top.get("modelId")) or "", reading.string(top.get("modelInvocationType"))
+    return BatchContent(
+        path=f"model/{segment(named)}/{'converse' if kind == 'Converse' else 'invoke'}",
+        model=named,
+        sources=(places[0],) if places[0] else (),
+        destination=places[1],
+    )
+
+
+def _bedrock_line(line: bytes, content: BatchContent) -> BatchRequest:
+    top = read_once(line, "the line")
+    id = _checked_id(reading.string(top.get("recordId")), "Each line")
+    return BatchRequest(id, content.path or "", _own_model(_object(top, "modelInput", id), content))
+
+
+def _bedrock_id(body: Json) -> str | None:
+    found = body.get("jobArn")
+    return found if isinstance(found, str) and found else None
+
+
+_BEDROCK_ENDS = frozenset({"completed", "partiallycompleted", "failed", "stopped", "expired"})
+
+
+def _bedrock_state(body: Json) -> BatchState:
+    name = str(body.get("status") or "").lower()
+    folder, job = dig(body, "outputDataConfig", "s3OutputDataConfig", "s3Uri"), str(body.get("jobArn") or "")
+    results = tuple(f"{one.rstrip('/')}/{job.rpartition('/')[2]}/" for one in _texts(folder))
+    answered = _status(body.get("successRecordCount"))
+    return BatchState(name, "jobArn" in body and name in _BEDROCK_ENDS, results, answered=answered)
+
+
+def _bedrock_result(line: Json) -> LineResult | None:
+    id, output = line.get("recordId"), mapping(line.get("modelOutput"))
+    if not isinstance(id, str):
+        return None
+    if output and not line.get("error"):
+        return LineResult(id, 200, output)
+    code = dig(line, "error", "errorCode")
+    return LineResult(id, _status(code), None, str(code or "error")[:100])
+
+
+def result_objects(uris: Iterable[str]) -> list[str]:
+    """The objects of a folder that have results, without the parts that Vertex AI writes while a batch runs."""
+    found = [uri for uri in uris if uri.endswith((".jsonl", ".jsonl.out"))]
+    whole = [uri for uri in found if not uri.rpartition("/")[2].startswith("incremental")]
+    return whole or found
+
+
 OPENAI = BatchApi(
     _format("openai-batch", "openai", _read_openai),
     _openai_content,
@@ -457,7 +608,32 @@ GEMINI = BatchApi(
     timedelta(days=5),
 )
 
-APIS: Mapping[str, BatchApi] = {api.format.name: api for api in (OPENAI, MISTRAL, ANTHROPIC, GEMINI)}
+VERTEX = BatchApi(
+    _format("vertex-batch", "google", _read_job, "POST /batchPredictionJobs"),
+    _vertex_content,
+    _vertex_line,
+    _gemini_id,
+    _below,
+    _vertex_state,
+    _vertex_result,
+    # It waits for three days at most and runs for one (cloud.google.com/vertex-ai, batch inference).
+    timedelta(days=10),
+    in_bucket=True,
+)
+BEDROCK = BatchApi(
+    _format("bedrock-batch", "bedrock", _read_job, "POST /model-invocation-job"),
+    _bedrock_content,
+    _bedrock_line,
+    _bedrock_id,
+    _below,
+    _bedrock_state,
+    _bedrock_result,
+    # A week at most (timeoutDurationInHours).
+    timedelta(days=14),
+    in_bucket=True,
+)
+
+APIS: Mapping[str, BatchApi] = {api.format.name: api for api in (OPENAI, MISTRAL, ANTHROPIC, GEMINI, VERTEX, BEDROCK)}
 """By the name of the format."""
 
 _OBJECTS = {
@@ -496,7 +672,9 @@ def place_of(path: str, below: str) -> str:
     return f"{before}/{below}" + (f"{mark}{query}" if "?" not in below else "")
 
 
-_BATCHES = re.compile(r"/*(?:messages/batches|batch/jobs|batches)(?:/.*)?$|/*models/[^/]*$")
+_BATCHES = re.compile(
+    r"/*(?:messages/batches|batch/jobs|batches|batchPredictionJobs|model-invocation-job)(?:/.*)?$|/*models/[^/]*$"
+)
 
 _RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^"\\/]+(?:/[^"\\]*?)?(/v1/messages/batches/[^"\\]+")')
 

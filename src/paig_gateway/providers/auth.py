@@ -21,10 +21,10 @@ from paig_gateway.domain.route import ActiveProvider, Credential
 if TYPE_CHECKING:
     from google.auth.transport import Request as GoogleRequest
 
-AuthScheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws", "aws-anthropic"]
+AuthScheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws", "aws-s3", "aws-anthropic"]
 
 _GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_AWS = frozenset({"aws", "aws-anthropic"})
+_AWS = frozenset({"aws", "aws-s3", "aws-anthropic"})
 """Schemes that sign with the machine's own AWS credentials where a provider has none."""
 _SERVICES = {"bedrock-mantle": "bedrock-mantle", "anthropic-aws": "aws-external-anthropic"}
 """The service that a signature is for, by the provider's kind, where it is not `bedrock` (anthropic 2.14)."""
@@ -132,6 +132,16 @@ async def _aws(
     return await asyncio.to_thread(_sign, provider, keys, method, url, headers, body)
 
 
+async def _aws_s3(
+    auth: Authenticator, provider: ActiveProvider, secret: str, method: str, url: str, headers: Headers, body: bytes
+) -> Headers:
+    """Amazon S3 takes signatures alone."""
+    keys = _aws_keys(secret)
+    if keys is None and secret:
+        raise SigningError(f"the credential of provider '{provider.name}' is an API key of Bedrock, which S3 refuses")
+    return await asyncio.to_thread(_sign, provider, keys, method, url, headers, body, "s3")
+
+
 async def _aws_anthropic(
     auth: Authenticator, provider: ActiveProvider, secret: str, method: str, url: str, headers: Headers, body: bytes
 ) -> Headers:
@@ -154,6 +164,7 @@ _SCHEMES: Mapping[AuthScheme, _Apply] = {
     "x-goog-api-key": _x_goog_api_key,
     "google": _google,
     "aws": _aws,
+    "aws-s3": _aws_s3,
     "aws-anthropic": _aws_anthropic,
 }
 
@@ -354,9 +365,10 @@ def _sign(
     url: str,
     headers: Headers,
     body: bytes,
+    service: str | None = None,
 ) -> Headers:
     import botocore.session
-    from botocore.auth import SigV4Auth
+    from botocore.auth import S3SigV4Auth, SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
@@ -367,8 +379,9 @@ def _sign(
     request = AWSRequest(
         method=method, url=url, data=body, headers={"content-type": content_type} if content_type else {}
     )
-    service = _SERVICES.get(provider.kind, "bedrock")
-    SigV4Auth(credentials, service, provider.settings.get("region", "us-east-1")).add_auth(request)
+    service = service or _SERVICES.get(provider.kind, "bedrock")
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    signer(credentials, service, provider.settings.get("region", "us-east-1")).add_auth(request)
     signed = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
     return [
         (name.lower().encode("ascii"), str(value).encode("latin-1"))

@@ -159,7 +159,7 @@ _ROWS = (
         adapters={"anthropic": VERTEX},
         price_provider="google",
         both_maxima=True,
-        settings=("project", "location", "token_url"),
+        settings=("project", "location", "token_url", "storage_url"),
         defaults={"location": "global"},
     ),
     ProviderKind(
@@ -190,7 +190,7 @@ _ROWS = (
         path_decides=True,
         price_provider="aws",
         both_maxima=True,
-        settings=("region",),
+        settings=("region", "storage_url"),
         defaults={"region": "us-east-1"},
     ),
     ProviderKind(

@@ -299,5 +299,6 @@ class Numbered:
 
 
 def id_of(name: str) -> str:
-    """The id of the line of that name."""
-    return name.partition(":")[2]
+    """The id of the line of that name; if it has none, its place, from 0."""
+    number, _, id = name.partition(":")
+    return id or str(int(number) - 1)

@@ -22,6 +22,7 @@ from paig_gateway.formats.batches import (
     model_of_answer,
     path_of_answer,
     place_of,
+    result_objects,
 )
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
@@ -32,6 +33,7 @@ from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.worst_case import CostBound, Unbounded
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.batch_lines import BatchLines, LineGroup, LinePlans, Numbered, by_id, id_of
+from paig_gateway.proxy.buckets import BucketError, Buckets
 from paig_gateway.proxy.exchange import Outcome, kept_usage
 from paig_gateway.proxy.meter import MAX_HELD, NO_USAGE, charge_reading, decode_json
 from paig_gateway.proxy.provider_client import ProviderClient, credential_of
@@ -213,6 +215,10 @@ class Look:
             for result in state.inline:
                 yield result
             return
+        if self.api.in_bucket:
+            async for found in self._in_bucket(state):
+                yield found
+            return
         for path in state.results:
             place = place_of(self.batch.path, path)
             if ":download" in path:
@@ -224,18 +230,40 @@ class Look:
                     continue
                 if answer.status >= 400:
                     raise NotYetError(f"the provider answered {answer.status} for {path}")
-                rest = bytearray()
-                async for chunk in answer.chunks():
-                    first, *others = chunk.split(b"\n")
-                    rest += first
-                    if len(rest) > MAX_HELD:
-                        raise NotYetError("a line of its results is too long")
-                    for begun in others:
-                        if (found := await self._read(bytes(rest))) is not None:
-                            yield found
-                        rest = bytearray(begun)
+                async for one in self._in_lines(answer.chunks()):
+                    yield one
+
+    async def _in_bucket(self, state: BatchState) -> AsyncIterator[LineResult | None]:
+        """The results in a bucket; None stands for results that are not there."""
+        bucket = Buckets(self.client, self.provider, credential_of(self.provider, self.batch.credential))
+        try:
+            uris = [uri for folder in state.results for uri in await bucket.objects(f"{folder.rstrip('/')}/")]
+            objects = result_objects(uris)
+            if not objects and state.answered:
+                yield None
+            for uri in objects:
+                async with bucket.open(uri) as chunks:
+                    async for found in self._in_lines(chunks):
+                        yield found
+        except BucketError as error:
+            if error.gone:
+                yield None
+                return
+            raise NotYetError(str(error)) from None
+
+    async def _in_lines(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[LineResult]:
+        rest = bytearray()
+        async for chunk in chunks:
+            first, *others = chunk.split(b"\n")
+            rest += first
+            if len(rest) > MAX_HELD:
+                raise NotYetError("a line of its results is too long")
+            for begun in others:
                 if (found := await self._read(bytes(rest))) is not None:
                     yield found
+                rest = bytearray(begun)
+        if (found := await self._read(bytes(rest))) is not None:
+            yield found
 
     async def _read(self, line: bytes) -> LineResult | None:
         if not line.strip():
@@ -270,11 +298,16 @@ class Look:
         return self._row(name, group, end, bound.money)
 
     def _guessed(self, result: LineResult) -> tuple[LineGroup | None, int]:
-        """Guess the request of an unknown line from its answer."""
-        path = path_of_answer(result.body) if result.body is not None else None
-        if result.body is None or path is None:
+        """Guess the request of an unknown line: from its answer, or from the batch's lines if all of them are alike."""
+        if result.body is None:
             return None, 0
-        group = LineGroup(path, Call(model=model_of_answer(result.body)), [], [])
+        alike = self.lines.groups[0] if self.api.in_bucket and self.lines is not None and self.lines.groups else None
+        path, model = path_of_answer(result.body), model_of_answer(result.body)
+        if alike is not None:
+            path, model = alike.path, alike.call.model
+        if path is None:
+            return None, 0
+        group = LineGroup(path, Call(model=model), [], [])
         try:
             self.plans.of(group)
         except LookupError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,10 +43,11 @@ from paig_gateway.providers.auth import SigningError
 from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader, UnseenError
 from paig_gateway.proxy.batch_looks import NO_RESULT, ChargedError, Look, NotYetError
 from paig_gateway.proxy.batch_uploads import AT_ONCE, UPLOAD_OFFSET, BatchUpload
+from paig_gateway.proxy.buckets import BucketError, Buckets
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import decode_json
 from paig_gateway.proxy.provider_client import ProviderClient
-from paig_gateway.routing.candidates import Candidate
+from paig_gateway.routing.candidates import Candidate, has_flat_price
 from paig_gateway.routing.failures import UpstreamError
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ HURRY_PAUSE = timedelta(seconds=2)
 """The least time between two polls caused by one key reading files."""
 MOST_HURRIED = 10_000
 """The most keys that are remembered for `HURRY_PAUSE`."""
+BUCKET_READS = 4
+"""The most batches whose objects are read at the same time."""
+MOST_READ = 8 * 1024**3
+"""The most bytes that are read of a batch's objects: Bedrock takes 5 GB, Vertex AI 2 GB."""
 RENEW_SECONDS = 30.0
 """How often a node renews its claim on a batch that it polls."""
 
@@ -89,6 +94,7 @@ class Batches:
     _poll_again: set[str] = field(default_factory=set)
     _hurried: dict[str, datetime] = field(default_factory=dict)
     _readers: WeakSet[BatchUpload] = field(default_factory=WeakSet)
+    _bucket_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BUCKET_READS))
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     # Creating a batch
@@ -113,6 +119,8 @@ class Batches:
         try:
             found, order = await self._read(api, exchange, order)
         except UnseenError:
+            if priced := [one for one in order if has_flat_price(exchange.fmt) and one.price is not None]:
+                return exchange, priced
             if not _passes_unseen(exchange, order, capped=capped):
                 raise
             return exchange, order
@@ -131,6 +139,8 @@ class Batches:
             content = await asyncio.to_thread(api.read_content, exchange.plain, exchange.call.model or None)
         except MalformedRequest as error:
             raise GatewayError("bad-request", str(error)) from None
+        if api.in_bucket:
+            return await self._from_bucket(exchange, api, content, order)
         reader = LineReader(api, content, order[0].provider.kind)
         if content.lines is not None:
             lines = content.lines
@@ -185,6 +195,37 @@ class Batches:
             return lines, [one for one in order if one.provider.name == provider]
         raise _unseen(f"its file '{file}' was not uploaded through it, and {why}")
 
+    async def _from_bucket(
+        self, exchange: Exchange, api: BatchApi, content: BatchContent, order: list[Candidate]
+    ) -> tuple[BatchLines, list[Candidate]]:
+        """The lines of objects in a bucket, read with the credential of the first candidate that can read them."""
+        if not content.sources or not content.destination:
+            raise _unseen_bucket(exchange, order[0], "it names no JSONL in a bucket for its requests and its results")
+        destination, why = f"{content.destination.rstrip('/')}/", ""
+        content = replace(content, path=place_of(exchange.target.path, content.path or ""))
+        for candidate in order:
+            reader = LineReader(api, content, candidate.provider.kind)
+            bucket = Buckets(self.client, candidate.provider, candidate.credential)
+            try:
+                async with self._bucket_reads:
+                    await bucket.objects(destination)  # where its results are read later
+                    await _read_objects(bucket, content.sources, reader)
+                lines = reader.end()
+            except (BucketError, UpstreamError, SigningError) as error:
+                why = why or str(error)
+                continue
+            except UnseenError:
+                why = why or f"the gateway cannot see what {exchange.fmt.title} costs with the model '{content.model}'"
+                continue
+            except GatewayError as error:
+                # The object may be another owner's: nothing of it is told.
+                log.info("the requests of a batch cannot be read: %s", error.code)
+                why = why or f"what is after request {reader.count} in {', '.join(content.sources)} is not a request"
+                continue
+            provider = candidate.provider.name
+            return _filled(lines), [one for one in order if one.provider.name == provider]
+        raise _unseen_bucket(exchange, order[0], why)
+
     def _hold(
         self, exchange: Exchange, lines: BatchLines, order: list[Candidate], capped: bool
     ) -> tuple[list[Candidate], list[str]]:
@@ -213,6 +254,9 @@ class Batches:
             outcome.charge(candidate.ceiling, "ceiling", "the answer names no batch")
             return
         outcome.work_id, now = work_id, self.now()
+        if exchange.lines is None and has_flat_price(exchange.fmt) and candidate.price is not None:
+            outcome.charge(candidate.ceiling, "exact")
+            return
         path = _with_version(exchange)
         batch = OpenBatch(
             exchange.id, candidate.provider.name, work_id, exchange.fmt.name, path, candidate.credential.id,
@@ -225,6 +269,11 @@ class Batches:
 
     async def _defer(self, batch: OpenBatch, look_at: datetime, lines: BatchLines | None) -> None:
         try:
+            if APIS[batch.format].in_bucket:
+                made = await asyncio.to_thread(rows.of_work, self.engine, [batch.provider], batch.work_id)
+                if made:  # a repeated request with the same token makes no second job
+                    await self.ledger.settle(Settlement(batch.id, self.now(), 0, "exact", status=200))
+                    return
             packed = await asyncio.to_thread(lines.packed) if lines is not None else None
             await self.ledger.defer(batch.id, partial(rows.begin, batch=batch, look_at=look_at, lines=packed))
         except LookupError:
@@ -468,6 +517,31 @@ def _unseen(why: str) -> UnseenError:
         f"The gateway cannot read the batch's requests: {why}. Upload its file through the gateway, or put the "
         "requests into the body if the API allows it; an administrator can set allow_unmetered = true for the key.",
     )
+
+
+def _unseen_bucket(exchange: Exchange, candidate: Candidate, why: str) -> UnseenError:
+    title, provider = exchange.fmt.title, candidate.provider.name
+    return UnseenError(
+        "no-price",
+        f"The gateway cannot read the batch's requests: {why}. An administrator can set allow_unmetered = true for the "
+        f'key or under [providers.{provider}], or a flat price in [prices."{provider} {title}"]: model = "{title}", '
+        f'provider = "{provider}", requests_kcount = the US dollars for 1,000 requests.',
+        details={"provider": provider, "endpoint": title},
+    )
+
+
+async def _read_objects(bucket: Buckets, sources: Iterable[str], reader: LineReader) -> None:
+    """Read the lines of all objects that some URIs name."""
+    size = 0
+    for source in sources:
+        for uri in await bucket.objects(source):
+            async with bucket.open(uri) as chunks:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > MOST_READ:
+                        raise BucketError(f"its objects have more than {MOST_READ // 1024**3} GB")
+                    await asyncio.to_thread(reader.feed, chunk)
+            await asyncio.to_thread(reader.feed, b"\n")
 
 
 def _passes_unseen(exchange: Exchange, order: list[Candidate], *, capped: bool) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
-from paig_gateway.providers.auth import Authenticator
+from paig_gateway.providers.auth import Authenticator, AuthScheme
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.egress import own_egress
 from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
@@ -44,10 +44,27 @@ class ProviderClient:
         kind = KINDS[provider.kind]
         plain, mark, query = path.partition("?")
         url = f"{kind.path(provider.base_url, plain, provider.settings)}{mark}{query}"
-        headers: Headers = [(b"accept", b"*/*"), (b"accept-encoding", b"identity")]
-        if "anthropic" in kind.speaks:
-            headers.append((b"anthropic-version", b"2023-06-01"))
-        headers += await self.auth.headers(kind.auth, provider, credential, "GET", url, headers, b"")
+        named: Headers = [(b"anthropic-version", b"2023-06-01")] if "anthropic" in kind.speaks else []
+        async with self.get_at(url, kind.auth, provider, credential, named) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def get_at(
+        self, url: str, scheme: AuthScheme, provider: ActiveProvider, credential: Credential, more: Headers
+    ) -> AsyncIterator[UpstreamResponse]:
+        """Send a GET to an address that takes the provider's credential, and yield its response.
+
+        Args:
+            url: The address.
+            scheme: How the credential is sent there.
+            more: Further headers.
+
+        Raises:
+            UpstreamError: There was no response.
+            SigningError: The credential cannot be used.
+        """
+        headers: Headers = [(b"accept", b"*/*"), (b"accept-encoding", b"identity"), *more]
+        headers += await self.auth.headers(scheme, provider, credential, "GET", url, headers, b"")
         answer = await self.upstream.send("GET", url, headers, None, way=own_egress(provider))
         try:
             yield answer

@@ -99,7 +99,7 @@ def candidates(
         if plan.is_refused:
             unpriced = member.provider.name
             continue
-        if fmt.unmetered and plan.price is not None:
+        if has_flat_price(fmt) and plan.price is not None:
             hold = CostBound(plan.bound.worst(call), plan.price.cost({}, at), 0)
         elif fmt.metered and not fmt.later_look and not fmt.batch:
             try:
@@ -144,6 +144,11 @@ def _none_left(route: ActiveRoute, fmt: Format, call: Call, unpriced: str, unbou
         f"{_lines_to_add(unpriced, call.model)}",
         details={"model": call.model, "provider": unpriced},
     )
+
+
+def has_flat_price(fmt: Format) -> bool:
+    """Whether the operator's flat price is all that a request of a format can be held at, until its lines are read."""
+    return fmt.unmetered or (fmt.batch and fmt.title != "")
 
 
 def _flat_price(prices: PriceSources, provider: ActiveProvider, fmt: Format, at: datetime) -> Price | None:
@@ -241,7 +246,7 @@ def _plan(
         free_unpriced=not kind.require_price,
     )
     price = price_lookup.price() or price_lookup.stand_in(fmt.name)
-    if fmt.unmetered:
+    if has_flat_price(fmt):
         price = _flat_price(prices, provider, fmt, at)
     others = [(name, replace(price_lookup, model=name).price()) for name in call.fallbacks]
     besides = [(extra, replace(price_lookup, model=extra.model).price()) for extra in call.also]

@@ -14,6 +14,7 @@ import msgspec
 from . import faults as fault_directives
 from .auth import Guard
 from .batches import SimulatedBatches
+from .buckets import Buckets
 from .delivery import ClientChannel, Receive, Scope, Send, compress
 from .faults import Faults
 from .files import Files
@@ -34,6 +35,7 @@ class Simulator:
 
     Attributes:
         served: What was billed, by mount.
+        buckets: The objects in Google Cloud Storage and Amazon S3.
 
     Args:
         credentials: The provider keys that are accepted; None accepts any key in the header that the provider reads.
@@ -55,6 +57,7 @@ class Simulator:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.served: dict[str, Served] = {}
+        self.buckets = Buckets()
         self._guard = Guard(credentials, aws_secrets or {})
         self._hook = faults
         self._log = ReceivedLog(keep)
@@ -68,7 +71,13 @@ class Simulator:
         )
         self._videos, self._gemini_files, self._deferred = Videos(), GeminiFiles(), DeferredCompletions()
         self._routes = RoutingTable(
-            self._store, self._files, self._batches, self._videos, self._gemini_files, self._deferred
+            self._store,
+            self._files,
+            self._batches,
+            self._videos,
+            self._gemini_files,
+            self._deferred,
+            self.buckets,
         )
         self._clock = clock
         self._sockets = SimulatedSockets(
@@ -99,6 +108,7 @@ class Simulator:
         self._videos.clear()
         self._gemini_files.clear()
         self._deferred.clear()
+        self.buckets.clear()
         self._times.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -44,7 +44,7 @@ class Guard:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         if authorization[:7].lower() == "bearer ":
             found = authorization[7:].strip()
-        elif family == "bedrock" and (key := sigv4.access_key(authorization)):
+        elif family in ("bedrock", "s3") and (key := sigv4.access_key(authorization)):
             if (secret := self._secrets.get(key)) is not None:
                 return sigv4.verify(secret, received)
             found = key

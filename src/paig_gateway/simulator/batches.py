@@ -1,4 +1,4 @@
-"""Batches of OpenAI's, Mistral's, Anthropic's and Gemini's APIs: create, poll, cancel, expire, fetch results.
+"""Batches: create, poll, cancel, expire, fetch results; those of Vertex AI and Bedrock are in `bucket_batches`.
 
 The first poll finds a batch in progress, the second finds it done. Directives in the text of a line change that:
 `[batch:looks=5]` keeps it in progress for five polls, `[batch:never]` for ever; `[batch:expire]` makes the batch expire
@@ -33,11 +33,16 @@ Bill = Callable[[str], Served]
 
 @dataclass
 class SimulatedLine:
-    """One request of a batch and its result."""
+    """One request of a batch and its result.
+
+    Attributes:
+        raw: The line as it was given, if the result repeats it.
+    """
 
     id: str
     path: str
     body: Document
+    raw: Document = field(default_factory=dict[str, Any])
     expires: bool = False
     end: LineEnd | None = None
     answer: Document = field(default_factory=dict[str, Any])
@@ -83,7 +88,7 @@ class SimulatedBatches(ObjectStore[Batch]):
         super().__init__("No batch found with id '{id}'.")
         self.files, self._operation_of, self._bill = files, operation_of, bill
 
-    def make(self, request: SimulatedRequest, prefix: str, lines: list[SimulatedLine]) -> Batch:
+    def make(self, request: SimulatedRequest, prefix: str, lines: list[SimulatedLine], length: int = 24) -> Batch:
         if not lines:
             raise SimulatedRefusal(400, "The batch has no requests.")
         text = b"".join(encode(line.body) for line in lines)
@@ -92,7 +97,7 @@ class SimulatedBatches(ObjectStore[Batch]):
             looks = int(found[1]) if found[1] else 10**9 if found[2] else looks
         for line in lines:
             line.expires = b"[batch:expire]" in encode(line.body)
-        batch = Batch(new_id(prefix, 24), request.family, lines, request.body, request.now, looks)
+        batch = Batch(new_id(prefix, length), request.family, lines, request.body, request.now, looks)
         return self.add(request, batch.id, batch)
 
     def look(self, request: SimulatedRequest) -> Batch:

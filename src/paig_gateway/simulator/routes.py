@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from urllib.parse import unquote
 
 from . import (
@@ -10,6 +11,8 @@ from . import (
     batches,
     bedrock,
     bedrock_invoke,
+    bucket_batches,
+    buckets,
     cohere,
     embeddings,
     files,
@@ -45,8 +48,17 @@ _FAMILIES = {
     "cohere": "cohere",
     "xai": "xai",
     "openrouter": "openrouter",
+    "storage": "storage",
+    "s3": "s3",
 }
-_SHAPES = {"anthropic": anthropic.SHAPE, "google": gemini.SHAPE, "bedrock": bedrock.SHAPE, "cohere": cohere.SHAPE}
+_SHAPES = {
+    "anthropic": anthropic.SHAPE,
+    "google": gemini.SHAPE,
+    "bedrock": bedrock.SHAPE,
+    "cohere": cohere.SHAPE,
+    "storage": gemini.SHAPE,
+    "s3": buckets.SHAPE,
+}
 
 # The base path before an operation of OpenAI's APIs. Where it is known, no other is accepted: a gateway that forgets or
 # doubles a `/v1` has to fail here as it would at the provider.
@@ -118,6 +130,30 @@ _GEMINI_BATCHES = (
     ("DELETE", r"/v1beta/batches/(?P<id>[^/:]+)", "delete"),
     ("POST", r"/v1beta/batches/(?P<id>[^/:]+)(?::|%3A)cancel", "cancel"),
 )
+_VERTEX_JOBS = r"/v1(?:beta1)?/(?P<place>projects/[^/]+/locations/[^/]+)/batchPredictionJobs"
+_VERTEX_BATCHES = (
+    ("POST", _VERTEX_JOBS, "create"),
+    ("GET", _VERTEX_JOBS, "batches"),
+    ("GET", rf"{_VERTEX_JOBS}/(?P<id>[^/:]+)", "batch"),
+    ("DELETE", rf"{_VERTEX_JOBS}/(?P<id>[^/:]+)", "delete"),
+    ("POST", rf"{_VERTEX_JOBS}/(?P<id>[^/:]+)(?::|%3A)cancel", "cancel"),
+)
+_BEDROCK_BATCHES = (
+    ("POST", r"/model-invocation-job", "create"),
+    ("GET", r"/model-invocation-jobs", "batches"),
+    ("GET", r"/model-invocation-job/(?P<id>[^/]+)", "batch"),
+    ("POST", r"/model-invocation-job/(?P<id>[^/]+)/stop", "stop"),
+)
+_STORAGE = (
+    ("GET", r"/storage/v1/b/(?P<bucket>[^/]+)/o", "list"),
+    ("GET", r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)", "read"),
+    ("POST", r"/upload/storage/v1/b/(?P<bucket>[^/]+)/o", "put"),
+)
+_S3 = (
+    ("GET", r"/(?P<bucket>[^/]+)/?", "list"),
+    ("GET", r"/(?P<bucket>[^/]+)/(?P<name>.+)", "read"),
+    ("PUT", r"/(?P<bucket>[^/]+)/(?P<name>.+)", "put"),
+)
 _PUBLISHED = r"/v1(?:beta1)?(?P<project>/projects/[^/]+/locations/[^/]+)?/publishers/google"
 _GEMINI_FILES = (
     ("POST", r"/upload/v1beta/files", "upload"),
@@ -177,6 +213,7 @@ class RoutingTable:
         of_videos: The videos of all mounts.
         of_gemini_files: The files of the Gemini API.
         of_deferred: xAI's completions that are fetched later.
+        of_buckets: The buckets of all mounts.
     """
 
     def __init__(
@@ -187,6 +224,7 @@ class RoutingTable:
         of_videos: videos.Videos,
         of_gemini_files: gemini_files.GeminiFiles,
         of_deferred: xai.DeferredCompletions,
+        of_buckets: buckets.Buckets,
     ) -> None:
         operations = {
             "chat": openai_chat.OPERATION,
@@ -217,6 +255,7 @@ class RoutingTable:
         rows = (*_ANTHROPIC, *((method, path, made[name]) for method, path, name in _BATCHES))
         self._anthropic = [(method, re.compile(path), operation) for method, path, operation in rows]
         google = (
+            (_VERTEX_BATCHES, bucket_batches.vertex_operations(of_batches, of_buckets)),
             (_GEMINI_BATCHES, batches.gemini_operations(of_batches)),
             (_GEMINI_FILES, gemini_files.operations(of_gemini_files)),
             (_GOOGLE_VIDEOS, videos.google_operations(of_videos)),
@@ -224,6 +263,12 @@ class RoutingTable:
         self._gemini = [
             (method, re.compile(path), made[name]) for table, made in google for method, path, name in table
         ]
+
+        self._stores = {
+            "bedrock": _compiled(_BEDROCK_BATCHES, bucket_batches.bedrock_operations(of_batches, of_buckets)),
+            "storage": _compiled(_STORAGE, buckets.google_operations(of_buckets)),
+            "s3": _compiled(_S3, buckets.amazon_operations(of_buckets)),
+        }
 
     def find_socket(self, family: str, path: str) -> Play | None:
         """The API that is played on a WebSocket at a path; None if there is none."""
@@ -246,14 +291,20 @@ class RoutingTable:
             return _in(self._gemini, request) or _find_google(request)
         if request.family == "bedrock" and request.path.startswith("/model/"):
             return _find_bedrock(request)
+        if (operation := _in(self._stores.get(request.family, []), request)) is not None:
+            return operation
         own = {"anthropic": self._anthropic, "cohere": self._cohere}
-        table = own.get(request.family) or self._openai[request.family]
+        table = own.get(request.family) or self._openai.get(request.family, [])
         if (operation := _in(table, request)) is not None:
             return operation
         raise SimulatedRefusal(404, f"Invalid URL ({request.method} {request.path})")
 
 
 _Table = list[tuple[str, re.Pattern[str], Operation]]
+
+
+def _compiled(rows: Iterable[tuple[str, str, str]], operations: Mapping[str, Operation]) -> _Table:
+    return [(method, re.compile(path), operations[name]) for method, path, name in rows]
 
 
 def _in(table: _Table, request: SimulatedRequest) -> Operation | None:

@@ -22,6 +22,8 @@ MOUNTS = {
     "Vertex AI's token endpoint": "/vertex/token",
     "Groq": "/groq/openai/v1",
     "Bedrock": "/bedrock",
+    "Google Cloud Storage": "/storage",
+    "Amazon S3": "/s3",
     "Mistral": "/mistral/v1",
     "anything OpenAI-compatible": "/compatible/v1",
 }

@@ -43,7 +43,7 @@ def verify(secret: str, received: Received) -> bool:
         (
             received.method,
             # Every service but S3 signs the path as it is sent, percent-encoded once more.
-            quote(received.path, safe="/-_.~"),
+            received.path if match["service"] == "s3" else quote(received.path, safe="/-_.~"),
             "&".join("=".join(pair) for pair in pairs),
             *(f"{name}:{','.join(sent.get(name, []))}" for name in names),
             "",

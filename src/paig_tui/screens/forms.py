@@ -140,6 +140,7 @@ WORDS: Mapping[str, Words] = {
     "provider.project": Words("Google project", "of the service account"),
     "provider.location": Words(hint="global"),
     "provider.token_url": Words("Token address", "Google's own"),
+    "provider.storage_url": Words("Storage address", "of buckets for batches"),
     "provider.workspace": Words(hint="wrkspc_…"),
     "provider.api_version": Words("API version", "none"),
     "provider.inject_cost": Words("Tell the cost", note="in the answer's usage"),

@@ -55,6 +55,8 @@ def test_provider_is_shown_with_what_applies(catalog: Catalog) -> None:
         (ProviderSpec(kind="bedrock", location="eu"), "location", "it takes region"),
         (ProviderSpec(kind="bedrock", region="eu/../x"), "region", "must hold only"),
         (ProviderSpec(kind="google-vertex", token_url="x"), "token_url", "must be an address"),
+        (ProviderSpec(kind="bedrock", storage_url="s3.example"), "storage_url", "must be an address"),
+        (ProviderSpec(kind="openai", storage_url="https://s.example"), "storage_url", "not a setting of the kind"),
         (ProviderSpec(kind="openai", credential=SECRET), "credential", "write env:NAME"),
         (ProviderSpec(kind="openai", credential="value:<stored>"), "credential", "no stored credential to keep"),
         (ProviderSpec(kind="openai", credential="env:A", credentials=["env:B"]), "credentials", "give one credential"),

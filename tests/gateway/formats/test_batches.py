@@ -6,12 +6,14 @@ import json
 
 import pytest
 
-from paig_gateway.formats.base import MalformedRequest
+from paig_gateway.formats.base import Json, MalformedRequest
 from paig_gateway.formats.batches import (
     ANTHROPIC,
+    BEDROCK,
     GEMINI,
     MISTRAL,
     OPENAI,
+    VERTEX,
     BatchApi,
     BatchContent,
     BatchRequest,
@@ -19,6 +21,7 @@ from paig_gateway.formats.batches import (
     own_results_url,
     path_of_answer,
     place_of,
+    result_objects,
     segment,
 )
 
@@ -171,3 +174,86 @@ def test_answers_tell_what_was_asked() -> None:
     assert path_of_answer({"type": "message"}) == "/v1/messages"
     assert path_of_answer({"modelVersion": "gemini-2.5-flash"}) == "/v1beta/models/gemini-2.5-flash:generateContent"
     assert path_of_answer({"object": "moderation"}) is None
+
+
+VERTEX_JOB = {
+    "model": "publishers/google/models/gemini-2.5-flash",
+    "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": ["gs://b/in.jsonl"]}},
+    "outputConfig": {"predictionsFormat": "jsonl", "gcsDestination": {"outputUriPrefix": "gs://b/out"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "verb", "body"),
+    [
+        ("publishers/google/models/m", {"request": {"contents": []}}, ":generateContent", {"contents": []}),
+        ("publishers/google/models/m", {"request": {"content": {}}}, ":embedContent", {"content": {}}),
+        ("publishers/google/models/m", {"content": "x"}, ":predict", {"instances": [{"content": "x"}]}),
+        ("publishers/anthropic/models/m", {"request": {"messages": []}}, ":rawPredict", {"messages": []}),
+        ("publishers/meta/models/m", {"body": {"model": "meta/m"}}, ":rawPredict", {"model": "meta/m"}),
+        ("models/7", {"request": {"contents": []}}, ":generateContent", {"contents": []}),
+    ],
+)
+def test_what_a_line_asks_at_vertex(model: str, line: object, verb: str, body: object) -> None:
+    """The job's model decides where a line would go alone."""
+    named = f"projects/p/locations/l/{model}" if model.startswith("models/") else model
+    content = VERTEX.read_content(json.dumps({**VERTEX_JOB, "model": named}).encode(), None)
+    assert (content.sources, content.destination) == (("gs://b/in.jsonl",), "gs://b/out")
+    assert content.model == model.rpartition("/")[2]
+    found = VERTEX.line(json.dumps(line).encode(), content)
+    assert (found.id, found.path, json.loads(found.body)) == ("", f"{model}{verb}", body)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ({"status": "", "response": {"usageMetadata": {}}, "key": "k"}, LineResult("k", 200, {"usageMetadata": {}})),
+        ({"status": "Bad Request: no", "response": {}}, LineResult("", 400, None, "Bad Request")),
+        (
+            {"custom_id": "c", "response": {"type": "error", "error": {"type": "overloaded_error"}}},
+            LineResult("c", 400, None, "overloaded_error"),
+        ),
+        (
+            {"custom_id": "c", "response": {"status_code": 200, "body": {"usage": {}}}},
+            LineResult("c", 200, {"usage": {}}),
+        ),
+        ({"instance": {}, "predictions": [{}], "status": ""}, LineResult("", 200, {"predictions": [{}]})),
+        ({"odd": 1}, None),
+    ],
+)
+def test_results_of_vertex(line: Json, found: LineResult | None) -> None:
+    """An answer, an error, or no result at all."""
+    assert VERTEX.result(line) == found
+
+
+def test_jobs_of_bedrock() -> None:
+    """Where its records and results are, and how far it is."""
+    job = {
+        "modelId": "us.amazon.nova-lite-v1:0",
+        "modelInvocationType": "Converse",
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://b/in/"}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://b/out/"}},
+    }
+    content = BEDROCK.read_content(json.dumps(job).encode(), None)
+    assert (content.sources, content.destination) == (("s3://b/in/",), "s3://b/out/")
+    line = BEDROCK.line(b'{"recordId":"r","modelInput":{"messages":[]}}', content)
+    assert line == BatchRequest("r", "model/us.amazon.nova-lite-v1%3A0/converse", b'{"messages":[]}')
+    with pytest.raises(MalformedRequest, match="another model"):
+        BEDROCK.line(b'{"recordId":"r","modelInput":{"model":"other"}}', content)
+    with pytest.raises(MalformedRequest, match="id of its own"):
+        BEDROCK.line(b'{"modelInput":{}}', content)
+    arn = "arn:aws:bedrock:us-east-1:1:model-invocation-job/abc"
+    state = BEDROCK.state({**job, "jobArn": arn, "status": "PartiallyCompleted", "successRecordCount": 3})
+    assert (state.ended, state.is_complete, state.answered) == (True, False, 3)
+    assert state.results == ("s3://b/out/abc/",)
+    assert BEDROCK.at("/model-invocation-job", arn).endswith("model-invocation-job%2Fabc")
+    failed = BEDROCK.result({"recordId": "r", "error": {"errorCode": 400, "errorMessage": "no"}})
+    assert failed == LineResult("r", 400, None, "400")
+
+
+def test_parts_of_results_are_left_out() -> None:
+    """What Vertex AI writes while a job runs is in the whole results again."""
+    whole = ["gs://b/o/predictions_00001.jsonl"]
+    assert result_objects(["gs://b/o/incremental_predictions.jsonl", *whole, "gs://b/o/errors"]) == whole
+    assert result_objects(["gs://b/o/incremental_predictions.jsonl"]) == ["gs://b/o/incremental_predictions.jsonl"]
+    assert result_objects(["s3://b/j/in.jsonl.out", "s3://b/j/manifest.json.out"]) == ["s3://b/j/in.jsonl.out"]

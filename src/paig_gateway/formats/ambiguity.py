@@ -43,35 +43,57 @@ _DECIDING = _SETTINGS | _VALUES
 _LARGEST_REREAD = 256 * 1024
 """Bytes of an object that is read a second time, by a slower parser, where names may be written with escapes."""
 
-MOST_MEMBERS = 10_000
-"""Members that a request body may have at its top level."""
-_MOST_MARKS = 5_000_000
-"""Quotes and opening brackets of a body: a batch of 100,000 requests has about half of that."""
+MOST_MEMBERS = 1_000
+"""Members that a request body, its settings and its tools may have of their own."""
+
+MOST_TOOLS = 10_000
+"""Tools of a request; OpenAI takes 128."""
+
+MOST_VALUES = 500_000
+"""Values in a request body; an object or a list counts as five, because reading it takes that much longer."""
+
+MOST_OVERLONG = 10_000
+"""ASCII characters of a body that are written in more bytes than one, which is not UTF-8."""
+
+MOST_BROKEN = 100_000
+"""Bytes of a body that are not UTF-8."""
+
+BATCH = 20
+"""How many times as many values the body of a batch may have: its requests are read in a thread."""
 
 _WHITESPACE = (b" ", b"\n", b"\r", b"\t")
 
 
-def check_json(body: bytes) -> None:
+def check_json(body: bytes, most_values: int = MOST_VALUES) -> None:
     """Check that a JSON request states everything that decides its price only once.
 
     Args:
         body: The decoded body. A body that is not a JSON object passes: its format refuses it, or does not read it.
+        most_values: The values that it may have.
 
     Raises:
-        MalformedRequest: A member is there twice, or in two spellings, or in a case that only some servers know.
+        MalformedRequest: A member is there twice, or in two spellings, or in a case that only some servers know; or
+            the body has too many values.
     """
     # Nothing else is served while a body is read, so what takes long for its size is refused.
-    if len(body) > _MOST_MARKS and sum(map(body.count, (b'"', b"{", b"["))) > _MOST_MARKS:
-        raise MalformedRequest(f"The body has more than {_MOST_MARKS} quotes and opening brackets: send less at once.")
+    if has_more_values(body, most_values):
+        raise MalformedRequest(
+            f"The body has more than {most_values} values (objects and lists count as five): send less at once, "
+            "or have max_body_values raised in paig.toml."
+        )
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return
+    is_utf8 = body.isascii() or _is_utf8(body)
+    if not is_utf8 and _is_broken(body):
+        raise MalformedRequest("The request body is not UTF-8: send it as UTF-8.")
     found = reading.request(body)
-    if len(found) > MOST_MEMBERS:
-        raise MalformedRequest(f"The request body has more than {MOST_MEMBERS} members.")
     _check_object(body, found, "")
-    if not body.isascii() and not _is_utf8(body):
+    if not is_utf8:
         # Some servers drop bytes that are not UTF-8, or read letters in too many bytes: they would find other names.
-        for other in (body, _OVERLONG.sub(_letter, body)):
+        shortened, number = _OVERLONG.subn(_letter, body, MOST_OVERLONG + 1)
+        if number > MOST_OVERLONG:
+            raise MalformedRequest("The request body is not UTF-8: send it as UTF-8.")
+        for other in (body, shortened):
             text = other.decode("utf-8", "ignore").encode()
             theirs = reading.request(text)
             _check_object(text, theirs, "")
@@ -80,6 +102,34 @@ def check_json(body: bytes) -> None:
 
 
 _AT_ONCE = 1024 * 1024
+_BRACKETS = (b"{", b"[")
+_UNESCAPED = re.compile(rb"[^\\]")
+
+
+def has_more_values(body: bytes, most: int) -> bool:
+    """Whether a JSON document has more than `most` values, an object or a list counting as five.
+
+    What stands in strings does not count, however many commas and brackets a prompt has.
+    """
+    if len(body) * 5 <= most or _marks(body) <= most:
+        return False
+    found, inside, start = 0, 0, 0
+    while start < len(body) and found <= most:
+        end = start + _AT_ONCE
+        if body[end - 1 : end] == b"\\":  # nothing is cut between a backslash and what it escapes
+            rest = _UNESCAPED.search(body, end)
+            end = rest.end() if rest is not None else len(body)
+        # In JSON a backslash stands in strings alone, so each quotation mark that is left begins or ends one.
+        pieces = body[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        found += _marks(b"".join(pieces[inside::2]))
+        inside, start = (inside + len(pieces) - 1) % 2, end
+    return found > most
+
+
+def _marks(text: bytes) -> int:
+    return text.count(b",") + 5 * sum(map(text.count, _BRACKETS))
+
+
 _OVERLONG = re.compile(rb"[\xc0\xc1]([\x80-\xbf])|\xe0[\x80\x81]([\x80-\xbf])")
 
 
@@ -97,6 +147,17 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_broken(body: bytes) -> bool:
+    """Whether so much of a body is not UTF-8 that mending it would take long."""
+    broken = 0
+    for start in range(0, len(body), _AT_ONCE):
+        piece = body[start : start + _AT_ONCE]
+        broken += len(piece) - len(piece.decode("utf-8", "ignore").encode())
+        if broken > MOST_BROKEN:
+            return True
+    return False
 
 
 def _deciding(found: Members, where: str) -> Iterator[str]:
@@ -133,6 +194,9 @@ def read_once(raw: bytes, where: str) -> Members:
 
 
 def _check_object(raw: bytes, found: Members, where: str) -> None:
+    if len(found) > MOST_MEMBERS:
+        place = f'"{where}"' if where else "The request body"
+        raise MalformedRequest(f"{place} has more than {MOST_MEMBERS} members.")
     settings = _named_settings(tuple(found), where)
     if _hides_text(raw, found) and not _names_are_distinct(raw):
         place = f'in "{where}"' if where else "in the request body"
@@ -175,7 +239,10 @@ def _settings(found: Members, names: Iterable[str], where: str) -> Iterator[tupl
         if canonical(name) != "tools" or bytes(memoryview(value)[:1]) == b"{":
             yield inner, value
         else:
-            for number, tool in enumerate(reading.array(value)):
+            tools = reading.array(value)
+            if len(tools) > MOST_TOOLS:
+                raise MalformedRequest(f'"{inner}" has more than {MOST_TOOLS} tools.')
+            for number, tool in enumerate(tools):
                 yield f"{inner}[{number}]", tool
 
 

@@ -10,7 +10,7 @@ import binascii
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,12 @@ HEAD = 512 * 1024
 
 MAX_INFLATED = 8 * 1024 * 1024
 """Bytes of text that are looked for in a PDF document; more than that fills every context window."""
+
+MOST_SEGMENTS = 1_000
+"""Segments of a JPEG image before its dimensions that are passed over; a photograph has a few dozen."""
+
+MOST_STREAMS = 10_000
+"""Streams of a PDF document that are looked into; of one with more, nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,13 @@ def _webp(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     place = 2
-    while data[place] == 0xFF:
+    for _ in range(MOST_SEGMENTS):
+        if data[place] != 0xFF:
+            return None
+        while data[place + 1 : place + 1 + _PADDING] == b"\xff" * _PADDING:
+            place += _PADDING
         marker = data[place + 1]
-        if marker == 0xFF:  # padding
+        if marker == 0xFF:
             place += 1
         elif marker in _FRAMES:
             height, width = struct.unpack(">HH", data[place + 5 : place + 9])
@@ -122,6 +132,9 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
             place += 2 + int.from_bytes(data[place + 2 : place + 4])
     return None
 
+
+_PADDING = 4096
+"""Bytes of padding that are passed over at once."""
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """JPEG's markers of a frame's head."""
@@ -139,8 +152,9 @@ LONGEST_DICTIONARY = 4096
 """Bytes before a stream in which its dictionary stands."""
 
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
-# Streams without text: images, fonts, colour profiles, cross references.
-_TEXTLESS = re.compile(rb"/Subtype\s*/Image|/Length1\b|/FontFile|/Type\s*/XRef|/N\s+[134]\b[^>]*/Alternate|/Type1C\b")
+# Streams without text: images, fonts, cross references, and colour profiles, which have two members together.
+_TEXTLESS = re.compile(rb"/Subtype\s*/Image|/Length1\b|/FontFile|/Type\s*/XRef|/Type1C\b")
+_COLOURS = re.compile(rb"/N\s+[134]\b")
 _PLAIN_FILTERS = re.compile(rb"/Filter\s*(?:\[\s*)?/FlateDecode\s*\]?(?:\s*/|\s*>>)")
 
 
@@ -154,10 +168,16 @@ def pdf(data: bytes) -> MediaItem:
     if b"/Encrypt" in data:
         return unknown
     pages, text = len(_PAGE.findall(data)), 0
-    for dictionary, body in _streams(data):
-        if _TEXTLESS.search(dictionary):
+    streams, seen = _streams(data), 0
+    if streams is None:
+        return unknown
+    for dictionary, start, end in streams:
+        if _TEXTLESS.search(dictionary) or (b"/Alternate" in dictionary and _COLOURS.search(dictionary)):
             continue
-        inflated = _inflate(dictionary, body, MAX_INFLATED - text)
+        seen += end - start
+        if seen > len(data):  # streams in streams: the same bytes would be read over and over
+            return unknown
+        inflated = _inflate(dictionary, data[start:end], MAX_INFLATED - text)
         if inflated is None:
             return unknown
         pages += len(_PAGE.findall(inflated)) if b"/ObjStm" in dictionary else 0
@@ -165,12 +185,20 @@ def pdf(data: bytes) -> MediaItem:
     return MediaItem("pdf", len(data), pages=pages, text=text) if pages else unknown
 
 
-def _streams(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each stream's dictionary and bytes."""
+def _streams(data: bytes) -> list[tuple[bytes, int, int]] | None:
+    """Each stream's dictionary, and where its bytes begin and end; None if there are too many."""
+    found: list[tuple[bytes, int, int]] = []
+    end = 0
     for match in _STREAM.finditer(data):
-        before = data[max(0, match.start() - LONGEST_DICTIONARY) : match.start() + 2]
-        end = data.find(b"endstream", match.end())
-        yield before.rpartition(b" obj")[2], data[match.end() : end if end >= 0 else len(data)]
+        if len(found) == MOST_STREAMS:
+            return None
+        start = match.end()
+        before = data[max(0, match.start() - LONGEST_DICTIONARY, end if end < start else 0) : match.start() + 2]
+        if end < start:  # else the stream is inside of another one, and ends with it
+            end = data.find(b"endstream", start)
+            end = end if end >= 0 else len(data)
+        found.append((before.rpartition(b" obj")[2], start, end))
+    return found
 
 
 def _inflate(dictionary: bytes, body: bytes, most: int) -> bytes | None:

@@ -22,6 +22,9 @@ Members = dict[str, msgspec.Raw]
 MOST = 10**9
 """No count of tokens or answers that a request means is larger; what is larger reads as absent."""
 
+MOST_MENDED = 100_000
+"""Escaped halves of surrogate pairs that are replaced; a body with more is not JSON."""
+
 LONGEST_NAME = 2048
 """Characters of a model's name: as many as an ARN may have."""
 
@@ -47,7 +50,7 @@ def mended(body: bytes) -> bytes:
         body.decode()
     except UnicodeDecodeError:
         body = _NOT_UTF8.sub("?", body.decode("utf-8", "surrogateescape")).encode()
-    return _LONE_SURROGATE.sub(rb"\\ufffd", body)
+    return _LONE_SURROGATE.sub(rb"\\ufffd", body, count=MOST_MENDED)
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], raw: Raw) -> _T:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from paig_gateway.formats.media import HEAD, MediaItem, dimensions, image, is_jpeg, payload, pdf, sound
+from paig_gateway.formats.base import MalformedRequest
+from paig_gateway.formats.media import HEAD, MAX_INFLATED, MediaItem, dimensions, image, is_jpeg, payload, pdf, sound
 from paig_gateway.formats.reading import Members, Raw, members, size
 
 HIDDEN = 64
@@ -36,6 +37,9 @@ BUILT_IN = 4_096
 LARGEST_PDF = 8 * 1024 * 1024
 """Bytes of a document that is looked into; larger ones are bounded by the context window."""
 
+MOST_MEDIA = 5_000
+"""Images, sounds and documents of one request; Gemini takes the most of them, 3,600."""
+
 EMBEDDED_ITEM = 32
 """Tokens that an embedding model puts around each text, such as Voyage's prompts for queries and documents."""
 
@@ -56,6 +60,7 @@ class Media:
     items: list[MediaItem] = field(default_factory=list)
     unknown: bool = False
     skipped: int = 0
+    _inflated: int = 0
 
     @property
     def found(self) -> bool:
@@ -75,12 +80,12 @@ class Media:
         found = payload(content, most=_FIRST)
         if found is not None and len(found[0]) < found[1] and is_jpeg(found[0]) and dimensions(found[0]) is None:
             found = payload(content)
-        self.items.append(image(found[0], found[1], detail) if found else MediaItem("image", detail=detail))
+        self._add(image(found[0], found[1], detail) if found else MediaItem("image", detail=detail))
 
     def image_bytes(self, content: bytes) -> None:
         """Count an image that stands in the body as it is."""
         self.skipped += len(content)
-        self.items.append(image(content[:HEAD], len(content)))
+        self._add(image(content[:HEAD], len(content)))
 
     def audio(self, raw: Raw | None) -> None:
         """Count a sound in base64; a link or anything else is bounded by the context window alone."""
@@ -89,16 +94,31 @@ class Media:
             self.unbounded()
             return
         self.skipped += size(raw)
-        self.items.append(found)
+        self._add(found)
 
     def document(self, raw: Raw | None) -> None:
         """Count a document in base64: a PDF by its pages and its text, others by the context window."""
+        if self.unknown:  # the context window bounds the request already, so nothing is inflated
+            return
         found = payload(_content(raw), most=LARGEST_PDF)
         item = pdf(found[0]) if found and found[0][:1024].find(b"%PDF-") >= 0 and found[1] <= LARGEST_PDF else None
         if item is None or item.pages is None:
             self.unbounded()
             return
+        self._inflated += item.text or 0
+        if self._inflated > MAX_INFLATED:  # more than any context window holds
+            self.unbounded()
         self.skipped += size(raw)
+        self._add(item)
+
+    def _add(self, item: MediaItem) -> None:
+        """Note media with a bound of its own.
+
+        Raises:
+            MalformedRequest: There is too much of it.
+        """
+        if len(self.items) == MOST_MEDIA:
+            raise MalformedRequest(f"The request has more than {MOST_MEDIA} images, sounds and documents.")
         self.items.append(item)
 
     def unbounded(self) -> None:

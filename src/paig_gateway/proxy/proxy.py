@@ -205,7 +205,7 @@ class Proxy:
             self.heads.remember(head)
         fmt, said = place.fmt, head.said
         body, plain = sent or await self._read(head.stated, headers, receive, body_bytes)
-        call = request.read_call(fmt, place.model, plain, head.stated)
+        call = request.read_call(fmt, place.model, plain, head.stated, self.settings.max_body_values)
         ids = said.ids or (sessions.of_user_id(call.session) if fmt.name == "anthropic" else None)
         if ids is not None:
             said = replace(said, ids=self.first_sessions.resolve(caller.key_id, ids))
@@ -306,7 +306,7 @@ class Proxy:
         def read(fmt: Format, model: str | None) -> Call:
             key = (id(fmt), model)
             if key not in calls:
-                calls[key] = request.read_call(fmt, model, plain, stated)
+                calls[key] = request.read_call(fmt, model, plain, stated, self.settings.max_body_values)
             return calls[key]
 
         def knows(member: Member, fmt: Format, call: Call) -> bool:

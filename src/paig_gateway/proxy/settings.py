@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from paig_client.api.fields import Number, Seconds, Spec
+from paig_gateway.formats.ambiguity import MOST_VALUES
 
 MEGABYTE = 1024 * 1024
 UpToAnHour = Annotated[Number, Field(ge=0, le=3600)]
@@ -29,6 +30,8 @@ class ProxySpec(Spec):
 
     max_body_mb: int = Field(default=64, ge=1, le=4096)
     """Larger requests are refused (`body-too-large`)."""
+    max_body_values: int = Field(default=MOST_VALUES, ge=10_000, le=100_000_000)
+    """JSON values of a request; an object or a list counts as five. Reading more would take too long."""
     max_upload_mb: int = Field(default=2048, ge=1, le=65_536)
     """The same for files, which pass to the provider as they come and are never held."""
     limit_wait: UpToAnHour = 5.0

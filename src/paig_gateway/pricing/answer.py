@@ -158,6 +158,8 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
     own = stated(prices.charge_rule, body, headers) if prices.charge_rule is not None else None
     if own is not None:
         return UsageReading(extracted, main, own, modifiers, listed, from_provider=True)
+    if not found and main is not None and not cost and any(doubt.startswith("unpriced: ") for doubt in doubts):
+        return _result(fmt, body, headers, prices)  # billed by tokens, which it does not state
     reasons = tuple(dict.fromkeys(doubts))
     if main is None and unpriced and not cost:
         return UsageReading(extracted, None, 0, modifiers, doubts=reasons, unknown=not prices.free_unpriced)

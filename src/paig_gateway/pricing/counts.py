@@ -191,7 +191,7 @@ _SPEECH_BYTES = 4_000
 
 def sounding(body: Json, call: Call) -> int | float | None:
     """The approximate duration of the sounds in the request; None if the answer counts tokens."""
-    if mapping(body.get("usage")):
+    if any(map(number, mapping(body.get("usage")).values())):
         return None
     sounds = [item for item in call.media if item.kind == "audio"]
     lengths = (item.size / _SPEECH_BYTES if item.seconds is None else item.seconds for item in sounds)

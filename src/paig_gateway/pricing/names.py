@@ -26,6 +26,12 @@ _AZURE_NAMES = {"whisper": "whisper-1", "tts": "tts-1", "tts-hd": "tts-1-hd"}
 _PROMPT_ROUTER = re.compile(r"^arn:[^/]*:(?:default-)?prompt-router/")
 """Bedrock's routers between models: the trace of an answer names the one that answered."""
 
+_SNAPSHOT = {
+    **{source: re.compile(r"-20\d\d-\d\d-\d\d$") for source in ("openai", "azure")},
+    **{"google": re.compile(r"-\d{3}$"), "x-ai": re.compile(r"-\d{4}$")},
+}
+"""The end of a dated snapshot's name: one that the price book lacks is newer, and costs what the undated name costs."""
+
 _COMPOUND = re.compile(r"(?:groq/)?compound(?:-(?:mini|beta|beta-mini))?")
 
 
@@ -57,6 +63,8 @@ def spellings(source: str, model: str) -> Iterator[str]:
         name = _AZURE_NAMES.get(name, name.replace("gpt-35-", "gpt-3.5-"))
     if name != model:
         yield name
+    if source in _SNAPSHOT and (undated := _SNAPSHOT[source].sub("", name)) != name:
+        yield undated
 
 
 # OpenRouter's names of vendors whose models it sells at the vendors' list prices.

@@ -429,9 +429,12 @@ def is_blank(reading: UsageReading) -> bool:
     return not reading.from_provider and reading.of_ceiling is None and not any(used.values())
 
 
+_NEVER_FREE = re.compile(r"embed|images|ocr")
+
+
 def _has_content(fmt: Format, plain: bytes) -> bool:
-    """Whether an answer has what a model made of at least one token: a text, or embeddings."""
-    return "embed" in fmt.name or (fmt.text is not None and bool(fmt.text(StreamEvent("", plain))))
+    """Whether an answer has what is never made of nothing: a text, embeddings, images, a document that was read."""
+    return _NEVER_FREE.search(fmt.name) is not None or (fmt.text is not None and bool(fmt.text(StreamEvent("", plain))))
 
 
 def _is_text(fmt: Format) -> bool:

@@ -104,7 +104,7 @@ async def test_a_cheaper_member_may_fit(environment: None, tmp_path: Path) -> No
             name: ProviderSpec(kind="openai", base_url=f"{base}/openai-{name}/v1", credential="value:k")
             for name in ("slow", "dear", "cheap")
         }
-        server = NO_BREAKER.model_copy(update={"timeouts": Timeouts(connect=5, first_byte=0.5, idle=5, total=20)})
+        server = NO_BREAKER.model_copy(update={"timeouts": Timeouts(connect=5, first_byte=1, idle=5, total=20)})
         async with running_world(tmp_path, specs, server) as world:
             members = [
                 MemberSpec(provider="slow", priority=9),

@@ -172,12 +172,10 @@ async def test_an_upstream_that_breaks_off_in_mid_stream(
 
 async def settled(world: World, request_id: str) -> Request:
     """The row, once it is settled."""
-    for _ in range(200):
-        row = await world.admin.request(request_id)
-        if row.state == "settled":
-            return row
-        await asyncio.sleep(0.02)
-    raise AssertionError("the row was not settled")
+    async with asyncio.timeout(60):
+        while (row := await world.admin.request(request_id)).state != "settled":  # noqa: ASYNC110 the row has no event
+            await asyncio.sleep(0.02)
+    return row
 
 
 async def test_nothing_secret_is_shown(replayed: World, replay: Replay) -> None:

@@ -47,7 +47,7 @@ async def test_while_another_member_is_left_they_wait_until_the_deadline(environ
         }
         async with running_world(tmp_path, specs, NO_BREAKER) as world:
             members = [MemberSpec(provider="lively", priority=5), MemberSpec(provider="well")]
-            route = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=0.5))
+            route = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=1))
             await world.admin.routes.create("both", route)
             headers = {"authorization": f"Bearer {world.key}"}
             answer = await world.http.post("/proxy/both/chat/completions", headers=headers, json=CHAT)

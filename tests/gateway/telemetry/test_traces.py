@@ -190,7 +190,7 @@ async def test_each_try_says_with_what_and_for_how_much(environment: None, tmp_p
                 MemberSpec(provider="openai", priority=1),
                 MemberSpec(provider="two", models={"gpt-5": "gpt-5-mini"}),
             ]
-            route = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=0.3))
+            route = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=1))
             await world.admin.routes.create("pair", route)
             answer = await ask(world, "pair", slow)
             assert answer.status_code == 200

@@ -328,6 +328,9 @@ _BESIDES = ("tools", "agents", "subagents", "sub_agents", "advisor", "multi_agen
 # Members whose content is the client's own data, in which "model" means nothing.
 _DATA = frozenset({"parameters", "input_schema", "inputSchema", "schema", "json_schema", "function", "examples"})
 
+MOST_MODELS = 1_000
+"""Models that one list may name."""
+
 CALLS = 20
 """How often a model that a tool brings in is assumed to be called at most, where the tool does not say."""
 
@@ -358,9 +361,10 @@ def _models_in(raw: Raw, *, times: int, plain: bool, depth: int = 0) -> list[Mod
     if plain and (name := reading.string(raw)):
         return [] if name == "default" else [ModelCall(name, times)]
     if text.lstrip()[:1] == b"[":
-        return [
-            one for part in reading.array(raw) for one in _models_in(part, times=times, plain=plain, depth=depth + 1)
-        ]
+        parts = reading.array(raw)
+        if plain and len(parts) > MOST_MODELS:
+            raise MalformedRequest(f"The request lists more than {MOST_MODELS} models.")
+        return [one for part in parts for one in _models_in(part, times=times, plain=plain, depth=depth + 1)]
     found: list[ModelCall] = []
     members = reading.members(raw)
     for name, value in members.items():

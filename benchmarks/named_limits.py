@@ -21,7 +21,7 @@ from paig_gateway.database.engine import migrate, open_engine
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.named_limits import LimitRule, Subject, bound
-from paig_gateway.ledger.batch import BatchExecutor, Reserve, Settle
+from paig_gateway.ledger.executor import BatchExecutor, Reserve, Settle
 from paig_gateway.ledger.records import Reservation, Settlement
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

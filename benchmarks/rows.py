@@ -22,7 +22,7 @@ from paig_gateway.database.tables import KeyRow
 from paig_gateway.domain.caller import Caller
 from paig_gateway.ledger import reports
 from paig_gateway.ledger.balances import limit_balances
-from paig_gateway.ledger.batch import BatchExecutor, ChargeRow
+from paig_gateway.ledger.executor import BatchExecutor, ChargeRow
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.reports import charged_requests
 

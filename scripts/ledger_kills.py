@@ -32,7 +32,7 @@ from sqlalchemy import Engine, text
 from paig_gateway.database.engine import migrate, open_engine
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
-from paig_gateway.ledger.batch import BatchExecutor, BatchResult, LedgerCommand
+from paig_gateway.ledger.executor import BatchExecutor, BatchResult, LedgerCommand
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement

@@ -31,7 +31,7 @@ from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.ledger import new_limits, nodes, pruning, refusals
-from paig_gateway.ledger.batch import (
+from paig_gateway.ledger.executor import (
     BatchExecutor,
     BatchResult,
     ChargeRow,

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from paig_gateway.database.engine import migrate, open_engine, writing
-from paig_gateway.ledger.batch import BatchExecutor, Correct, Reserve
+from paig_gateway.ledger.executor import BatchExecutor, Correct, Reserve
 from paig_gateway.ledger.reports import Filter, list_requests, usage
 from paig_gateway.ledger.statements import SchemaChangedError
 from tests.gateway.databases import Postgres

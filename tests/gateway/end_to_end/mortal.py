@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paig_gateway.ledger.batch import BatchExecutor, BatchResult, LedgerCommand, Settle, SettleLines
+from paig_gateway.ledger.executor import BatchExecutor, BatchResult, LedgerCommand, Settle, SettleLines
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement

@@ -28,7 +28,7 @@ from sqlalchemy import Engine, text
 from paig_gateway.database.engine import migrate, open_engine
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit, Raise, Zone, in_force, member_id, window_start
-from paig_gateway.ledger.batch import BatchExecutor, Extend, LedgerCommand, Release, Reserve, Settle
+from paig_gateway.ledger.executor import BatchExecutor, Extend, LedgerCommand, Release, Reserve, Settle
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.transitions import Refusal
 from tests.gateway.databases import Postgres

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from paig_gateway.ledger import batches
-from paig_gateway.ledger.batch import BatchExecutor, Reserve, SettleLines
 from paig_gateway.ledger.batches import OpenBatch
+from paig_gateway.ledger.executor import BatchExecutor, Reserve, SettleLines
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import BatchLine
 from tests.gateway.ledger.books import (

@@ -32,7 +32,7 @@ from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.limits import Limit, window_start
 from paig_gateway.ledger import new_limits
-from paig_gateway.ledger.batch import BatchExecutor, ChargeRow, Correct, Extend, Reserve, Settle
+from paig_gateway.ledger.executor import BatchExecutor, ChargeRow, Correct, Extend, Reserve, Settle
 from paig_gateway.ledger.nodes import Process
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.transitions import Refusal

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from paig_gateway.ledger import nodes
-from paig_gateway.ledger.batch import BatchExecutor, ChargeRow, Release, Reserve, Settle, Sweep
+from paig_gateway.ledger.executor import BatchExecutor, ChargeRow, Release, Reserve, Settle, Sweep
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.nodes import NodeInUseError, Process
 from paig_gateway.ledger.records import Reservation
@@ -158,7 +158,7 @@ def test_two_nodes_cannot_share_a_name(engine: Engine) -> None:
 
 def test_many_open_requests_are_swept_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that died with a thousand requests in flight delays no request for long, and none is forgotten."""
-    monkeypatch.setattr("paig_gateway.ledger.batch.SWEEP_ROWS", 40)
+    monkeypatch.setattr("paig_gateway.ledger.executor.SWEEP_ROWS", 40)
     clock = Clock()
     dead, heir = node(engine, "dead", clock), node(engine, "heir", clock)
     dead.execute([Reserve(reservation(limit("big", 10**9), ceiling=3)) for _ in range(100)])

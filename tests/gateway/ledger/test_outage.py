@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from paig_gateway.database.engine import open_engine
 from paig_gateway.domain.errors import GatewayError, LedgerDown
-from paig_gateway.ledger.batch import BatchExecutor
+from paig_gateway.ledger.executor import BatchExecutor
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.sqlite import SqliteConnection
@@ -302,7 +302,7 @@ async def test_what_piled_up_is_written_in_bounded_pieces(
 
 async def test_connections_that_fall_silent_are_replaced(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pooler that has lost its server acknowledges and never answers: callers are refused, and served soon."""
-    for module in ("database.engine", "ledger.batch"):
+    for module in ("database.engine", "ledger.executor"):
         monkeypatch.setattr(f"paig_gateway.{module}.QUICK_SECONDS", 0.5)
     monkeypatch.setattr("paig_gateway.database.bounded.PING_SECONDS", 0.5)
     async with Forwarder(postgres.fresh_database()).running() as forwarder:

@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from paig_gateway.database.engine import writing
-from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.ledger import Ledger, Spool, Unrecorded, read_spool
 from paig_gateway.ledger.postgres import PostgresConnection
-from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import SqliteConnection
 from tests.gateway.ledger.books import Clock, Totals, limit, reservation, row, settlement, totals, until
 
@@ -35,12 +34,12 @@ def down(monkeypatch: pytest.MonkeyPatch) -> Down:
     down = Down()
     for connection in (SqliteConnection, PostgresConnection):
 
-        def read(self: Any, wanted: Any, real: Any = connection.read) -> Any:
+        def read_spool(self: Any, wanted: Any, real: Any = connection.read) -> Any:
             if down.value:
                 raise sqlite3.OperationalError("disk I/O error")
             return real(self, wanted)
 
-        monkeypatch.setattr(connection, "read", read)
+        monkeypatch.setattr(connection, "read", read_spool)
     return down
 
 
@@ -184,8 +183,8 @@ async def test_a_settlement_that_the_database_refuses_is_set_aside(
     assert row(engine, good.id)["cost"] == 300
     assert totals(engine, wide) == Totals(spent=1200, held=0)
     [kept] = files(tmp_path, "set-aside")
-    assert {line.settlement.id for line in read(kept)} == {bad.id, late.id}
-    assert all(line.reason for line in read(kept))
+    assert {line.settlement.id for line in read_spool(kept)} == {bad.id, late.id}
+    assert all(line.reason for line in read_spool(kept))
     assert ledger.set_aside == 2
     assert f"request {bad.id} is charged at its ceiling" in caplog.text
     assert ledger.healthy

@@ -233,7 +233,7 @@ def _line_after(text: str, at: int) -> int:
 
 
 def _indentation(text: str, node: _Node) -> str | None:
-    """What stands before the first member of an object, if that begins a line."""
+    """The indentation of an object's first member; None if that member does not begin a line."""
     if node.first is None:
         return None
     line = text[text.rfind("\n", 0, node.first) + 1 : node.first]

@@ -137,7 +137,7 @@ def reset(home: Path | None = None) -> Reset:
 
 
 def _check_used(home: Path) -> None:
-    """Refuse a folder that no gateway has used: nothing is sealed there, and most likely another one is meant."""
+    """Refuse a folder that no gateway has used: nothing is sealed there, so another folder is probably meant."""
     url = database_url(home)
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).expanduser().exists():

@@ -215,7 +215,7 @@ def _local_certificate(home: Path, server: ServerSpec) -> Certificate:
 
 
 def check_certificate(server: ServerSpec) -> None:
-    """Return if the certificate that the settings name, if any, can be served.
+    """Check that the certificate that the settings name, if any, can be served.
 
     Raises:
         UnusableError: It cannot be read, or the key is not its own.

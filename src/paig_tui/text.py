@@ -81,7 +81,7 @@ def lines(parts: Iterable[Content | str]) -> Content:
 
 
 def hanging(label: str, value: Content, width: int, room: int) -> Content:
-    """A label, and its value behind it; where the value takes several lines, they begin below one another.
+    """A label and its value; if the value takes several lines, they are aligned.
 
     Args:
         label: In `room` cells.

@@ -17,7 +17,7 @@ class UnknownRevisionError(Exception):
 
 
 def check_known(connection: Connection) -> None:
-    """Return if the schema is this version's or an earlier one's, or there is none yet.
+    """Check that the schema is of this version or an earlier one, or that there is none yet.
 
     Raises:
         UnknownRevisionError: A newer paig has migrated the database.

@@ -59,7 +59,7 @@ class LimitRule:
         return "tag" not in self.match and self.per != "session" and not (self.per or "").startswith("tag:")
 
     def matches(self, subject: Subject, *, any_member: bool = False) -> bool:
-        """Whether a request is bound by it; with `any_member`, whether it may be at some provider."""
+        """Whether the limit binds a request; with `any_member`, whether it may bind the request at some provider."""
         return all(
             MATCHES[name](subject, wanted)
             for name, wanted in self.match.items()

@@ -242,7 +242,7 @@ def payload(raw: bytes | memoryview, most: int | None = HEAD) -> tuple[bytes, in
 
 
 def sound(raw: bytes | memoryview) -> MediaItem | None:
-    """A sound in base64 in a JSON string, which may be a data URL; None for a link, and for what is not base64."""
+    """A sound in base64 in a JSON string, which may be a data URL; None for a link or anything else."""
     if (span := _base64(raw)) is None:
         return None
     text = bytes(raw[slice(*span)])

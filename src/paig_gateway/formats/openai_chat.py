@@ -60,7 +60,7 @@ def media_in(messages: Raw | None) -> Media:
 
 
 def _server_tools(top: Members, tools: list[Members], model: str) -> frozenset[str]:
-    """What runs at the provider, by the names that the request uses; a model that searches unasked, by its own."""
+    """What runs at the provider, by the names that the request uses; for a model that always searches, its own name."""
     if not tools and top.keys().isdisjoint(_SERVER_TOOLS) and _SEARCHING.search(model) is None:
         return frozenset()
     kinds = {reading.string(tool.get("type")) or "function" for tool in tools} - {"function", "custom"}

@@ -40,7 +40,7 @@ PDF_PAGE = 1_120
 
 
 def tiles(base: int, tile: int) -> ImageRule:
-    """OpenAI's tiles of 512 pixels, after the image was made to fit 2,048 and its short side 768 pixels."""
+    """OpenAI's tiles of 512 pixels, after the image is scaled down to 2,048 pixels and its short side to 768."""
 
     def tokens(item: MediaItem) -> int:
         if item.detail == "low":

@@ -344,7 +344,7 @@ class StoredObjects:
             await self._save(some)
 
     def located(self, exchange: Exchange, candidate: Candidate, location: str) -> None:
-        """Store the owner of an object that the answer's `location` names, as that to a new call does."""
+        """Store the owner of the object that an answer's `location` names: the answer to a new call has one."""
         if id := last_name(location.partition("?")[0]):
             self.keep([self._object(exchange, candidate, id)])
 

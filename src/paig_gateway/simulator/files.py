@@ -69,7 +69,7 @@ def operations(files: Files) -> dict[str, Operation]:
 
 
 def form(request: SimulatedRequest) -> dict[str, tuple[str, bytes]]:
-    """The fields of a form: each one's file name and content, the last of a name."""
+    """The fields of a form by name: file name and content. If a name occurs several times, the last one counts."""
     return {name: (filename, content) for name, filename, content in form_fields(request)}
 
 

@@ -27,7 +27,7 @@ MOST_SECONDS = 60
 
 
 def generated(modalities: list[str], prompt: Prompt, reply: Reply) -> list[Document]:
-    """The parts of an answer that are not text; their tokens are added to the reply's.
+    """The parts of an answer that are not text; adds their tokens to those of the reply.
 
     Args:
         modalities: The kinds of content that the client asks for, in upper case.

@@ -241,7 +241,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         draw_later(self, self._fit)
 
     def _fit(self) -> None:
-        """Let the fields have the height that the rest of the dialog leaves them; they scroll only beyond it."""
+        """Give the fields the height that the rest of the dialog leaves; if they need more, they scroll."""
         box, fields = self.query_one("#box"), self.query_one("#fields")
         rest = [child for child in box.children if child is not fields and child.display]
         taken = sum(child.outer_size.height + child.styles.margin.height for child in rest)

@@ -103,7 +103,7 @@ _SERVICES = {
 
 
 def _google_url(kind: ProviderKind, provider: ActiveProvider, target: Target, model: str) -> str:
-    """The Live API as the kind spells it; in the client's version, where that is of the same spelling."""
+    """The Live API's address at a kind of provider, in the client's version where it is spelt alike."""
     base = re.sub(r"/v1(?:beta|beta1|alpha)?$", "", provider.base_url)
     before, behind, usual = _SERVICES[kind.name]
     named = re.search(re.escape(before) + r"(v\d\w*)", target.path)
@@ -136,7 +136,7 @@ _RESOURCE = re.compile(
 
 
 def _live_outgoing(member: Member, message: bytes) -> bytes:
-    """The setup with the model's resource as the member's kind names it; Vertex's has the project and the location."""
+    """The setup with the model's resource name at the member's kind; Vertex's name has the project and the location."""
     setup = reading.members(message).get("setup")
     named = reading.string(reading.members(setup).get("model")) if setup is not None else None
     if named is None:

@@ -429,7 +429,7 @@ def _sound(seconds: float) -> MediaItem:
 
 
 def _merged(known: Settings, raw: reading.Raw | None, *, told: bool) -> Settings:
-    """Settings after an update; where it only asks (`told` is false), the dearer of old and new holds until it is told.
+    """Settings after an update; until the provider has confirmed it (`told`), the dearer of old and new settings count.
 
     The names are those of the API of 2025 and, below `audio`, of its later form.
     """

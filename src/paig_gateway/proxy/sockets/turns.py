@@ -100,7 +100,7 @@ class SocketSession(Protocol):
 
 
 def check_inside(*objects: reading.Raw | None) -> None:
-    """See that settings inside a message say each thing that decides money once; its top level is checked for all.
+    """Check that settings inside a message state each member that decides money once; top levels are checked before.
 
     Raises:
         MalformedRequest: A member is there twice, or in two spellings.

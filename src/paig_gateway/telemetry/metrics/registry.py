@@ -73,7 +73,7 @@ class Numbers:
             self.values.setdefault(name, {})[labels] = value
 
     def present(self, sources: Iterable[Source]) -> Numbers:
-        """The same and the present values of these sources, for another thread to read; on the event loop."""
+        """A copy with the present values of these sources, for another thread to read; call it on the event loop."""
         present = self.copy()
         for source in sources:
             present.set(source())

@@ -62,7 +62,7 @@ def differences(entry: AuditEntry, width: int = 10_000) -> Content:
 
 
 def _changes(entry: AuditEntry, room: int) -> Iterator[Content]:
-    """Each field that differs: its name in so many cells, what it was, what it is."""
+    """Each field that differs: its name in a column of that width, its old value, its new value."""
     before, after = dict(_flat(entry.before or {})), dict(_flat(entry.after or {}))
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)

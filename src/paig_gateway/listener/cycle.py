@@ -26,8 +26,8 @@ EXTENSION = "paig.cycle"
 _BAD_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\\"/\[\]?={}]')
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
-_NAMES: dict[bytes, bytes] = {}
-"""Valid names and their lower case; bounded, because some come from providers."""
+_PLAIN: set[bytes] = set()
+"""Names that are valid and in lower case; bounded, because some come from providers."""
 
 
 def _plain_name(name: bytes) -> bytes:
@@ -39,8 +39,8 @@ def _plain_name(name: bytes) -> bytes:
     if _BAD_NAME.search(name):
         raise ValueError(f"not a valid header: {name!r}")
     plain = name.lower()
-    if len(_NAMES) < 1000:
-        _NAMES[name] = plain
+    if len(_PLAIN) < 1000:
+        _PLAIN.add(plain)
     return plain
 
 
@@ -263,7 +263,8 @@ class Cycle:
             bad = next(name for name, value in headers if _BAD_VALUE.search(value))
             raise ValueError(f"not a valid header: {bad!r}")
         for name, value in headers:
-            name = _NAMES.get(name) or _plain_name(name)
+            if name not in _PLAIN:
+                name = _plain_name(name)
             if name == b"content-length":
                 length = int(value)
             elif name == b"connection":

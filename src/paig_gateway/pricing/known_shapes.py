@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from operator import is_
 
 from paig_gateway.domain.money import nanodollars
 from paig_gateway.formats.base import Format, Json
@@ -243,7 +242,7 @@ class KnownShapes:
             shape: See `outline`.
             sources: The present sources of prices: plans made from other ones are dropped.
         """
-        if len(sources) != len(self._sources) or not all(map(is_, sources, self._sources)):
+        if sources is not self._sources:
             self._sources, self._plans = sources, {}
         return self._plans.get(shape)
 

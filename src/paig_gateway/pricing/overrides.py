@@ -126,14 +126,18 @@ class PriceSources:
 
     book: PriceBook
     own: Callable[[], tuple[PriceOverride, ...]] = tuple
+    _present: tuple[object, ...] = ()
     _seen: tuple[PriceOverride, ...] = ()
     _in_force: dict[tuple[str, str], tuple[PriceOverride, ...]] = field(default_factory=dict)
     _discounted: dict[tuple[int, Decimal], tuple[Price, Price]] = field(default_factory=dict)
     _dearest: dict[tuple[tuple[str, ...], date], Price | None] = field(default_factory=dict)
 
     def present(self) -> tuple[object, ...]:
-        """The present sources of prices: other objects whenever one of them has changed."""
-        return (self.book.present(), self.own())
+        """The present sources of prices: another tuple whenever one of them has changed."""
+        book, own = self.book.present(), self.own()
+        if not self._present or book is not self._present[0] or own is not self._present[1]:
+            self._present = book, own
+        return self._present
 
     def dearest(self, sources: tuple[str, ...], at: datetime) -> Price | None:
         """See `PriceBook.dearest`; kept for a day, as that is when prices change."""

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
-from operator import is_
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import ActiveProvider, ActiveRoute, Chance, Credential, Member, by_luck, by_session, even
@@ -207,7 +206,7 @@ class MemberPlans:
     ) -> MemberPlan:
         """The plan of a member for requests like this one."""
         minute, sources = int(at.timestamp()) // 60, prices.present()
-        if minute != self._minute or len(sources) != len(self._sources) or not all(map(is_, sources, self._sources)):
+        if minute != self._minute or sources is not self._sources:
             self._plans, self._minute, self._sources = {}, minute, sources
         provider = member.provider
         by_path = provider.kind == "google-vertex" or "{sub}" in (provider.price_provider or kind.price_provider or "")

@@ -28,6 +28,8 @@ class Recipe:
         files: Files in its home folder, such as settings that would lead it elsewhere.
         variables: Further variables.
         setup: Whether it is run by itself, after `paig setup` of `client`, if that is named.
+        login: Whether it logs in at a gateway of its own, in a terminal, as `client_login` does.
+        lacks: Ways of the table that the client does not have.
     """
 
     client: str
@@ -39,6 +41,8 @@ class Recipe:
     files: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     setup: bool = False
+    login: bool = False
+    lacks: Sequence[str] = ()
 
     def words(self, command: Sequence[str] | str, folder: Path) -> Sequence[str]:
         """The command line."""
@@ -116,12 +120,14 @@ _REALTIME_JS = (
     + """const { OpenAIRealtimeWS } = await import("openai/realtime/ws");
 const talk = new OpenAIRealtimeWS({ model: "gpt-realtime" }, new OpenAI());
 let turns = 0;
+const tools = [{ type: "function", name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } }];
 const ask = () => {
   talk.send({ type: "conversation.item.create", item: { type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] } });
   talk.send({ type: "response.create", response: { max_output_tokens: 200 } });
 };
 talk.on("error", (error) => { throw error; });
-talk.on("session.created", ask);
+talk.on("session.created", () => talk.send({ type: "session.update", session: { type: "realtime", tools } }));
+talk.on("session.updated", ask);
 talk.on("response.done", (event) => { console.log(event.response.usage); ++turns < 2 ? ask() : talk.close(); });
 """
 )
@@ -131,7 +137,8 @@ _RESPONSES_WS_JS = (
 const socket = new ResponsesWS(new OpenAI());
 socket.on("error", (error) => { throw error; });
 socket.on("response.completed", (event) => { console.log(event.response.usage); socket.close(); });
-socket.send({ type: "response.create", model: "gpt-5", input: "hi", max_output_tokens: 400 });
+socket.send({ type: "response.create", model: "gpt-5", input: "hi", max_output_tokens: 400,
+  tools: [{ type: "function", name: "weather", strict: false, parameters: { type: "object", properties: { city: { type: "string" } } } }] });
 """
 )
 _LIVE_JS = """import { GoogleGenAI, Modality } from "@google/genai";
@@ -140,7 +147,7 @@ let finish, fail;
 const done = new Promise((resolve, reject) => { finish = resolve; fail = reject; });
 const session = await client.live.connect({
   model: "gemini-3.1-flash-live-preview",
-  config: { responseModalities: [Modality.AUDIO] },
+  config: { responseModalities: [Modality.AUDIO], tools: [{ functionDeclarations: [{ name: "weather", description: "w" }] }] },
   callbacks: {
     onmessage: (message) => { if (message.usageMetadata) console.log(message.usageMetadata); if (message.serverContent?.turnComplete) finish(); },
     onerror: fail,
@@ -220,7 +227,9 @@ from pydantic import BaseModel
 class Answer(BaseModel):
     name: str
 client = instructor.from_provider("openai/{GPT}")
-print(client.chat.completions.create(response_model=Answer, messages=[{{"role": "user", "content": "hi"}}]))
+hi = [{{"role": "user", "content": "hi"}}]
+print(client.chat.completions.create(response_model=Answer, messages=hi))
+for answer in client.chat.completions.create_partial(response_model=Answer, messages=hi): pass
 """
 _DSPY = f"""import asyncio, dspy
 def weather(city: str) -> str:
@@ -301,7 +310,8 @@ _ELSEWHERE = '{"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHR
 RECIPES: Mapping[str, Recipe] = {
     "Claude Code": _agent("", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True),
     "Claude Code, settings that name another host": _agent(
-        "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, files={".claude/settings.json": _ELSEWHERE}
+        *("", "@anthropic-ai/claude-code", "claude", "-p", PROMPT),
+        files=dict.fromkeys((".claude/settings.json", "work/.claude/settings.json"), _ELSEWHERE),
     ),
     "Claude Code, settings that choose another mode": _agent(
         "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, files={".claude/settings.json": _VERTEX_ELSEWHERE}
@@ -316,8 +326,10 @@ RECIPES: Mapping[str, Recipe] = {
         "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True, files={".claude/settings.json": _HELPER}
     ),
     "Claude Code, paig setup": _agent("claude-code", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True),
-    # Over WebSockets, whose messages the simulator does not list: its tools are seen over HTTP.
-    "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
+    "Claude Code, login at the gateway": _agent(
+        "claude-code", "@anthropic-ai/claude-code", "claude", login=True, setup=True, tools=True
+    ),
+    "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT, tools=True),
     "Codex over HTTP": _agent(
         *("", "@openai/codex", "codex", "-c", "model_providers.paig.supports_websockets=false"),
         *("exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
@@ -325,7 +337,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "Codex, settings that name another host": _agent(
         *("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
-        files={".codex/config.toml": _CODEX_ELSEWHERE},
+        files=dict.fromkeys((".codex/config.toml", "work/.codex/config.toml"), _CODEX_ELSEWHERE),
     ),
     "Codex, --for openai": _agent(
         "openai", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT
@@ -342,7 +354,9 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "Gemini CLI, settings that name another host": _agent(
         *("", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT),
-        files=dict.fromkeys((".gemini/.env", "work/.env"), f"GOOGLE_GEMINI_BASE_URL={_HOST}\nGEMINI_API_KEY=mine\n"),
+        files=dict.fromkeys(
+            (".gemini/.env", "work/.gemini/.env", "work/.env"), f"GOOGLE_GEMINI_BASE_URL={_HOST}\nGEMINI_API_KEY=mine\n"
+        ),
     ),
     "Gemini CLI, Vertex": _agent(
         "gemini-cli-vertex", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, tools=True
@@ -354,7 +368,7 @@ RECIPES: Mapping[str, Recipe] = {
     "Qwen Code, settings that name another host": _agent(
         *("", "@qwen-code/qwen-code", "qwen", *_FEWER_TOOLS, "-m", GPT, "-p", PROMPT),
         files={
-            ".qwen/settings.json": _QWEN_ELSEWHERE,
+            **dict.fromkeys((".qwen/settings.json", "work/.qwen/settings.json"), _QWEN_ELSEWHERE),
             "work/.env": f"OPENAI_BASE_URL={_HOST}/v1\nOPENAI_API_KEY=mine\n",
         },
     ),
@@ -401,6 +415,7 @@ RECIPES: Mapping[str, Recipe] = {
             ("--yes-always", "--no-git", "--no-stream", "--model", f"openai/{GPT}", "--message", PROMPT),
         ],
         "aider",
+        lacks=["tools"],
     ),
     "aider, Claude": Recipe(
         "",
@@ -410,6 +425,7 @@ RECIPES: Mapping[str, Recipe] = {
             ("--yes-always", "--no-git", "--no-stream", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT),
         ],
         "aider",
+        lacks=["tools"],
     ),
     "aider, settings that name another host": Recipe(
         "",
@@ -419,7 +435,11 @@ RECIPES: Mapping[str, Recipe] = {
             for model in (f"openai/{GPT}", f"anthropic/{CLAUDE}", f"gemini/{GEMINI}", f"bedrock/{BEDROCK_CLAUDE}")
         ],
         "aider",
-        files={"work/.env": _AIDER_ELSEWHERE},
+        files={
+            "work/.env": _AIDER_ELSEWHERE,
+            "work/.aider.conf.yml": f"openai-api-base: {_HOST}\nset-env:\n  - ANTHROPIC_BASE_URL={_HOST}\n",
+        },
+        lacks=["tools"],
     ),
     "llm": Recipe(
         "",
@@ -474,11 +494,13 @@ RECIPES: Mapping[str, Recipe] = {
     "google-genai for JavaScript, Vertex": Recipe(
         "google-vertex", ["@google/genai"], [_GENAI_JS], "node", npm=True, tools=True
     ),
-    "OpenAI SDK for JavaScript, Realtime": Recipe("openai", ["openai", "ws"], [_REALTIME_JS], "node", npm=True),
-    "OpenAI SDK for JavaScript, Responses over WebSocket": Recipe(
-        "openai", ["openai", "ws"], [_RESPONSES_WS_JS], "node", npm=True
+    "OpenAI SDK for JavaScript, Realtime": Recipe(
+        "openai", ["openai", "ws"], [_REALTIME_JS], "node", npm=True, tools=True
     ),
-    "google-genai for JavaScript, Live": Recipe("google", ["@google/genai"], [_LIVE_JS], "node", npm=True),
+    "OpenAI SDK for JavaScript, Responses over WebSocket": Recipe(
+        "openai", ["openai", "ws"], [_RESPONSES_WS_JS], "node", npm=True, tools=True
+    ),
+    "google-genai for JavaScript, Live": Recipe("google", ["@google/genai"], [_LIVE_JS], "node", npm=True, tools=True),
     "boto3": Recipe(
         "bedrock",
         ["boto3"],

@@ -110,6 +110,13 @@ class Sink:
         self._authority.cert_pem.write_to_path(str(file))
         return file
 
+    def issue(self, host: str, certificate: Path, key: Path) -> None:
+        """Write a certificate of the authority for a host, and its key."""
+        issued = self._authority.issue_cert(host)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(key))
+        for part in issued.cert_chain_pems:
+            part.write_to_path(str(certificate), append=True)
+
     def forget(self) -> None:
         """Begin a new record; names keep their addresses."""
         with self._lock:

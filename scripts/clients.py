@@ -23,8 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import client_caps
+import client_login
 import client_sink
-from client_recipes import RECIPES, Recipe
+from client_recipes import PROMPT, RECIPES, Recipe
+
+from paig_client.admin import AdminClient
+from paig_client.environment import BY_PROGRAM, CLIENTS
 
 CACHE = Path(".cache/clients").absolute()
 PAGE = Path("docs/clients/checked.md")
@@ -56,6 +61,9 @@ class Outcome:
         elsewhere: Hosts other than the gateway that it connected to.
         leaks: Requests elsewhere that carried the gateway key.
         trouble: Why it failed; empty where it did not.
+        lacks: Ways of the table that the client does not have.
+        key: The name of the key that its rows must have.
+        capped: What its requests did at a capped key, if it is an agent that `paig keys create --for` knows.
     """
 
     version: str
@@ -64,6 +72,9 @@ class Outcome:
     elsewhere: list[str]
     leaks: list[str]
     trouble: str
+    lacks: Sequence[str] = ()
+    key: str = "clients"
+    capped: client_caps.Capped | None = None
 
 
 def main(names: Sequence[str]) -> int:
@@ -73,6 +84,8 @@ def main(names: Sequence[str]) -> int:
     if not os.environ.get(client_sink.ENTERED):
         for recipe in wanted.values():
             install(recipe)
+        if any(recipe.login for recipe in wanted.values()):
+            client_login.install()
     client_sink.enter()
     CACHE.mkdir(parents=True, exist_ok=True)
     # Gemini CLI refuses settings below /tmp; clients leave programs behind that still write.
@@ -89,7 +102,8 @@ def main(names: Sequence[str]) -> int:
                 print(line(name, outcomes[name]), flush=True)
                 if outcomes[name].trouble:
                     print(outcomes[name].trouble[-2000:], flush=True)
-    PAGE.write_text(page({name: line(name, outcome) for name, outcome in outcomes.items()}), "utf-8")
+    caps = {name: f"| {name} | {found.capped.cells()} |" for name, found in outcomes.items() if found.capped}
+    PAGE.write_text(page({name: line(name, outcome) for name, outcome in outcomes.items()}, caps), "utf-8")
     return int(any(outcome.trouble or outcome.leaks for outcome in outcomes.values()))
 
 
@@ -190,10 +204,11 @@ def _load(request: urllib.request.Request | str) -> Any:
         return json.load(answer)
 
 
-def offers_tools(request: Mapping[str, str]) -> bool:
+def offers_tools(request: Mapping[str, Any]) -> bool:
     """Whether a request, as the simulated provider got it, offers tools to the model."""
-    body = json.loads(request.get("body") or "null")
-    return isinstance(body, dict) and any(body.get(name) for name in ("tools", "toolConfig"))
+    found = [json.loads(text) for text in (request.get("body") or "null", *request.get("messages", ()))]
+    found += [part.get(name) for part in found if isinstance(part, dict) for name in ("session", "setup")]
+    return any(part.get(name) for part in found if isinstance(part, dict) for name in ("tools", "toolConfig"))
 
 
 def clean() -> dict[str, str]:
@@ -217,6 +232,8 @@ def run(name: str, recipe: Recipe, home: Path, key: str, sink: client_sink.Sink,
         **{"CI": "1", "SSL_CERT_FILE": str(trust), "NODE_EXTRA_CA_CERTS": str(trust), "REQUESTS_CA_BUNDLE": str(trust)},
         **recipe.variables,
     }
+    if recipe.login:
+        return log_in(recipe, own, environment, sink, trust)
     before = {row["id"] for row in ask("GET", "requests?limit=200")["items"]}
     _load(urllib.request.Request(f"{SIMULATOR}/sim/reset", method="POST"))
     sink.forget()
@@ -232,14 +249,68 @@ def run(name: str, recipe: Recipe, home: Path, key: str, sink: client_sink.Sink,
         trouble += _trouble(words, str(command)[:60], environment, work)
     time.sleep(0.5)
     rows = [row for row in ask("GET", "requests?limit=200")["items"] if row["id"] not in before]
-    offered = sum(offers_tools(request) for request in _load(f"{SIMULATOR}/sim/requests"))
+    received = _load(f"{SIMULATOR}/sim/requests")
+    offered = sum(map(offers_tools, received))
+    capped = spend_cap(recipe, received) if rows else None
+    trouble += capped.trouble if capped else ""
     if recipe.tools and not offered:
         trouble += "no request offered tools\n"
     elsewhere = sorted({host for host, _ in sink.dialed} | sink.looked_up)
     leaks = [f"{visit.host}: {visit.line}" for visit in sink.visits if visit.leaked]
     if not rows:
         trouble += "the ledger has no row of it\n"
-    return Outcome(version(recipe), rows, offered, elsewhere, leaks, trouble)
+    return Outcome(version(recipe), rows, offered, elsewhere, leaks, trouble, recipe.lacks, capped=capped)
+
+
+def spend_cap(recipe: Recipe, received: Sequence[Mapping[str, Any]]) -> client_caps.Capped | None:
+    """Spend a cap with an agent's requests; None if it is no agent, or its own settings were tried."""
+    agent = recipe.client or BY_PROGRAM.get(recipe.program.partition("-binary")[0], "")
+    if recipe.setup or recipe.files or agent not in CLIENTS or not CLIENTS[agent].agent:
+        return None
+    paig = client_caps.command(BIN / "paig", {**clean(), "PAIG_URL": ROOT, "PAIG_ADMIN_TOKEN": TOKEN})
+    requests = client_caps.requests_of(received, SIMULATED)
+    with AdminClient(url=ROOT, token=TOKEN) as admin:
+        return client_caps.spend_cap(agent, requests, paig, admin, ROOT)
+
+
+def log_in(recipe: Recipe, own: Path, environment: Mapping[str, str], sink: client_sink.Sink, trust: Path) -> Outcome:
+    """Log in at a gateway with single sign-on, and ask; the simulator is that of the other gateway."""
+    _load(urllib.request.Request(f"{SIMULATOR}/sim/reset", method="POST"))
+    sink.forget()
+    kept, sink.secret = sink.secret, "paig_"  # whatever key the person gets begins with it
+    settings = {"PAIG_HOME": str(own / "gateway/home"), "PAIG_ADMIN_TOKEN": TOKEN, "PAIG_SECRET_KEY": "login-" * 6}
+    person = {name: value for name, value in environment.items() if not name.startswith(("PAIG_", "CI"))}
+    person |= {"TERM": "xterm-256color", "BROWSER": "/bin/true"}
+
+    def listed(what: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client_login.ask(what, TOKEN, trust)["items"]
+        return found
+
+    names: set[str] = set()
+
+    def state() -> tuple[int, int]:
+        keys = [str(key["name"]) for key in listed("keys")]
+        names.update(keys)
+        return sum(row["stream"] for row in listed("requests")), len(keys)
+
+    try:
+        with client_login.gateway(own / "gateway", sink, SIMULATOR, {**clean(), **settings}) as issuer:
+            words = client_login.overlaid(own / "etc", recipe.words((), folder_of(recipe)))
+            terminal = client_login.Terminal(words, person, own / "work")
+            try:
+                done = client_login.walk(terminal, issuer, PROMPT, state)
+            finally:
+                terminal.close()
+            rows = listed("requests?limit=200")
+    finally:
+        sink.secret = kept
+    trouble = done.trouble
+    print("Steps: " + "; ".join(done.steps), flush=True)
+    offered = sum(offers_tools(request) for request in _load(f"{SIMULATOR}/sim/requests"))
+    elsewhere = sorted(({host for host, _ in sink.dialed} | sink.looked_up) - {client_login.HOST})
+    leaks = [f"{visit.host}: {visit.line}" for visit in sink.visits if visit.leaked]
+    trouble += "" if len(names) == 1 else f"the gateway made the keys {sorted(names)}\n"
+    return Outcome(version(recipe), rows, offered, elsewhere, leaks, trouble, key=next(iter(names), ""))
 
 
 def _trouble(words: Sequence[str], title: str, environment: Mapping[str, str], work: Path) -> str:
@@ -274,19 +345,22 @@ def line(name: str, outcome: Outcome) -> str:
         [row for row in rows if row["stream"]],
         rows if outcome.offered else [],
     )
-    cells = " | ".join(map(_way, ways))
+    cells = " | ".join(
+        "n/a" if name in outcome.lacks else _way(rows, outcome.key)
+        for name, rows in zip(("plain", "stream", "tools"), ways, strict=True)
+    )
     others = f"no: {', '.join(map(_host, outcome.elsewhere))}" if outcome.elsewhere else "yes"
     leak = f"**{'; '.join(outcome.leaks)}**" if outcome.leaks else "no"
     failed = " **failed**" if outcome.trouble else ""
     return f"| {name}{failed} | {outcome.version} | {formats} | {cells} | {others} | {leak} |"
 
 
-def _way(rows: Sequence[Mapping[str, Any]]) -> str:
+def _way(rows: Sequence[Mapping[str, Any]], key: str) -> str:
     """Whether the rows of one way are right, and show what it cost."""
     if not rows:
         return "–"
     rows = [row for row in rows if row["format"] != "models" and not _is_unused(row)]  # a list of models costs nothing
-    if wrong := {f"{row['status']} {row['error'] or row['certainty']}" for row in rows if not _is_right(row)}:
+    if wrong := {f"{row['status']} {row['error'] or row['certainty']}" for row in rows if not _is_right(row, key)}:
         return f"**{', '.join(sorted(wrong))}**"
     return "row, cost" if all(float(row["cost"]) > 0 for row in rows) else "row"
 
@@ -296,8 +370,8 @@ def _is_unused(row: Mapping[str, Any]) -> bool:
     return (row["status"], row["error"]) == (101, "not-dispatched")
 
 
-def _is_right(row: Mapping[str, Any]) -> bool:
-    return bool(row["status"] in (200, 101) and row["certainty"] == "exact" and row["key"] == "clients")
+def _is_right(row: Mapping[str, Any], key: str) -> bool:
+    return bool(row["status"] in (200, 101) and row["certainty"] == "exact" and row["key"] == key)
 
 
 def _host(name: str) -> str:
@@ -305,12 +379,10 @@ def _host(name: str) -> str:
     return {"npmjs": "npm's registry", "pypi": "PyPI"}.get(name.split(".")[-2], name)
 
 
-def page(lines: Mapping[str, str]) -> str:
+def page(lines: Mapping[str, str], caps: Mapping[str, str]) -> str:
     """The page, with new lines for the recipes that were run; the others keep the line that they had."""
-    old = {
-        text.split(" | ")[0].removeprefix("| ").removesuffix(" **failed**"): text
-        for text in PAGE.read_text("utf-8").splitlines()
-    }
+    clients, _, agents = PAGE.read_text("utf-8").partition(CAPS.splitlines()[0])
+    tables = [{**_by_name(clients), **lines}, {**_by_name(agents), **caps}]
     head = """# Clients that were run
 
 `make clients` wrote this page. It runs each client by `paig run` (or after `paig setup`) against a gateway with
@@ -319,7 +391,8 @@ simulated providers, in a network in which every host name and address leads to 
 - *Plain*, *stream*, *tools*: the client's requests whose answers come whole, those whose answers are streamed, and
   whether it offered tools to the model (then all its requests count). *Row*: each has a row in the ledger, of the right
   key, with status 200 (a turn over a WebSocket: 101) and an exact cost. *Cost*: and the row shows a cost above zero. A
-  dash: the client did not do it.
+  dash: the client did not do it. *n/a*: it has no such way ([aider](aider.md) reads edits from the model's text, and
+  offers no tools).
 - *Only the gateway's address*: whether it connected to the gateway alone, else the other hosts, such as its maker's
   telemetry.
 - *Key sent elsewhere*: whether the gateway key was in any request to another host. The recorder ends TLS with
@@ -328,8 +401,26 @@ simulated providers, in a network in which every host name and address leads to 
 | client | release | API format | plain | stream | tools | only the gateway's address | key sent elsewhere |
 |---|---|---|---|---|---|---|---|
 """
-    found = (lines.get(name) or old.get(name) for name in RECIPES)
-    return head + "\n".join(filter(None, found)) + "\n"
+    first, second = ("".join(f"{table[name]}\n" for name in RECIPES if name in table) for table in tables)
+    return f"{head}{first}\n{CAPS}{second}"
+
+
+CAPS = """## Agents at a cap
+
+Each agent's requests were sent again and again with a key of `paig keys create NAME --for AGENT`, most of whose $20 for
+the day was spent, until one was refused. Such a key lowers an output maximum that does not fit
+(`when_tight = "lower"`). No request may be refused while its input and a short answer fit at worst: what is left at the
+end is less than that.
+
+| agent | answered | with a lowered maximum | then | spent of $20 |
+|---|---|---|---|---|
+"""
+
+
+def _by_name(text: str) -> dict[str, str]:
+    """The lines of a table, by the client's name."""
+    rows = (line for line in text.splitlines() if line.startswith("| "))
+    return {row.split(" | ")[0].removeprefix("| ").removesuffix(" **failed**"): row for row in rows}
 
 
 if __name__ == "__main__":

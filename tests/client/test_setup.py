@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -233,3 +235,55 @@ def test_secrets_of_a_file_are_not_shown(paig: Paig, person: Path, client: str, 
     assert (ran.code, "private" in ran.out, KEY in ran.out) == (0, False, False)
     assert "paig_…" in ran.out
     assert "A" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "text", "setting"),
+    [
+        ("opencode", "opencode.json", '{"provider": {"a": {"options": {"baseURL": "https://x.example"}}}}', "baseURL"),
+        ("opencode", ".opencode/opencode.jsonc", '{\n  // "baseURL": "x"\n  "apiKey": "sk-mine"\n}', "apiKey"),
+        ("claude-code", ".claude/settings.local.json", '{"CLAUDE_CODE_USE_VERTEX": "1"}', "CLAUDE_CODE_USE_VERTEX"),
+        ("claude-code", ".claude/settings.json", '{"apiKeyHelper": "cat key"}', "apiKeyHelper"),
+        ("codex", ".codex/config.toml", 'model = "gpt-5"\nmodel_provider = "other"\n', "model_provider"),
+        ("gemini-cli", ".env", "A=b\nGOOGLE_GEMINI_BASE_URL=https://x.example\n", "GOOGLE_GEMINI_BASE_URL"),
+        ("qwen-code", ".qwen/settings.json", '{"security": {"auth": {"baseUrl": "https://x.example"}}}', "baseUrl"),
+    ],
+)  # fmt: skip
+def test_a_projects_own_settings_are_told(
+    paig: Paig, person: Path, monkeypatch: pytest.MonkeyPatch, client: str, name: str, text: str, setting: str
+) -> None:
+    """They win over what `paig setup` writes, from any folder of the project; those that name the gateway are right."""
+    project = person / "project"
+    inside = project / "src"
+    inside.mkdir(parents=True)
+    (project / ".git").mkdir()
+    monkeypatch.chdir(inside)
+    assert "wins over" not in paig("setup", client, "--yes").err
+    file = project / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    told = paig("setup", client, "--yes").err
+    assert f"{file} has {setting}, which wins over" in told
+    assert "remove it, or use `paig run -- " in told
+    assert told.count("wins over") == 1
+    file.write_text(f'{setting} = "http://127.0.0.1:8787/proxy/anything"')
+    assert "wins over" not in paig("setup", client, "--yes").err
+
+
+def test_a_run_tells_what_it_overrides(person: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, and the client is started all the same."""
+    project, programs = person / "project", person / "bin"
+    for folder in (project, programs):
+        folder.mkdir(parents=True)
+    (project / "opencode.json").write_text('{"provider": {"x": {"options": {"baseURL": "https://x.example"}}}}')
+    program = programs / "opencode"
+    program.write_text("#!/bin/sh\necho started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.chdir(project)
+    code = "from paig_client.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code, "run", "opencode"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "started\n")
+    assert ran.stderr.count("\n") == 1
+    assert "opencode.json has baseURL" in ran.stderr
+    assert "this run goes to the gateway all the same" in ran.stderr

@@ -7,9 +7,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -21,7 +22,7 @@ from paig_client.cli.values import did_you_mean
 if TYPE_CHECKING:
     from paig_client.credentials import Access
 
-Shell = Literal["sh", "fish", "powershell", "cmd", "dotenv"]
+Shell = Literal["sh", "fish", "csh", "powershell", "cmd", "dotenv"]
 Client = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,7 +43,7 @@ def env(
 ) -> None:
     """Print what to put in the environment, key included.
 
-    As in `eval "$(paig env)"`. In JSON, null stands for a variable to unset.
+    As in `eval "$(paig env)"`, in fish `paig env --shell fish | source`. In JSON, null stands for a variable to unset.
     """
     from paig_client.environment import CLIENTS
 
@@ -89,6 +90,8 @@ def run(
         say(f"paig: there is no command {command[0]}")
         raise typer.Exit(127)
     access = _access(url, profile, names)
+    for name in names:
+        _tell_project(name, access.root.value, "this run goes to the gateway all the same" if name in own else None)
     changes = _variables(names, access)
     environment = {name: value for name, value in os.environ.items() if name not in changes}
     environment |= {name: value for name, value in changes.items() if value is not None}
@@ -125,6 +128,7 @@ def setup(
             return
         access = _access(url, profile, [client])
         changes = plan(client, access.base_url, access.secret.value, _folder())
+        _tell_project(client, access.root.value)
         if not changes.files:
             return say(f"{SETUPS[client].title} is set up already.")
         for line in changes.diff():
@@ -135,6 +139,19 @@ def setup(
         say(f"paig: {error}")
         raise typer.Exit(1) from None
     say(f"Wrote {', '.join(map(str, changes.files))}. `paig setup {client} --undo` restores it.")
+
+
+def _tell_project(client: str, gateway: str, instead: str | None = None) -> None:
+    """Say which settings of the project here win over the gateway's, and what to do, or what happens `instead`."""
+    from paig_client.environment import CLIENTS
+    from paig_client.project_files import elsewhere
+    from paig_client.setup import SETUPS
+
+    title = CLIENTS[client].title if client in CLIENTS else SETUPS[client].title
+    program = next(iter(CLIENTS[client].programs), None) if client in CLIENTS else None
+    advice = instead or f"remove it{f', or use `paig run -- {program}`' if program else ''}"
+    for found in elsewhere(client, gateway, Path.cwd(), Path.home()):
+        say(f"! {found.path} has {found.name}, which wins over what {title} is given here: {advice}.")
 
 
 def _title(program: str) -> str:
@@ -202,16 +219,30 @@ def _variables(names: list[str], access: Access) -> dict[str, str | None]:
 
 
 def _assignment(shell: Shell, name: str, value: str | None) -> str:
-    if shell == "fish":
-        return f"set -e {name};" if value is None else f"set -gx {name} {shlex.quote(value)};"
-    if shell == "powershell":
-        return f"Remove-Item Env:{name} -ErrorAction Ignore" if value is None else f"$env:{name} = {_single(value)}"
-    if shell == "cmd":
-        return f'set "{name}={value or ""}"'
-    if shell == "dotenv":
-        return f"{name}={shlex.quote(value or '')}"
-    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
+    words = SHELLS[shell]
+    return words.unset.format(name) if value is None else words.set.format(name, words.quote(value))
 
 
-def _single(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _single(escape: Mapping[str, str]) -> Callable[[str], str]:
+    """Quotes with single quotes, inside which the shell still reads some characters."""
+    table = str.maketrans(dict(escape))
+    return lambda value: f"'{value.translate(table)}'"
+
+
+class _Words(NamedTuple):
+    """How a shell sets a variable, unsets it, and quotes a value."""
+
+    set: str
+    unset: str
+    quote: Callable[[str], str] = shlex.quote
+
+
+SHELLS: Mapping[Shell, _Words] = {
+    "sh": _Words("export {}={}", "unset {}"),
+    "fish": _Words("set -gx {} {};", "set -e {};", _single({"\\": "\\\\", "'": "\\'"})),
+    "csh": _Words("setenv {} {};", "unsetenv {};", _single({"'": "'\\''", "!": "\\!"})),
+    "powershell": _Words("$env:{} = {}", "Remove-Item Env:{} -ErrorAction Ignore", _single({"'": "''"})),
+    "cmd": _Words('set "{}={}"', 'set "{}="', str),
+    "dotenv": _Words("{}={}", "{}=''"),
+}
+"""By what `--shell` takes."""

@@ -15,7 +15,7 @@ from .delivery import Receive, Scope, Send
 from .faults import Faults
 from .operation import Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
 from .reply import SimulatedModel, TokenCounts
-from .traffic import Received, ReceivedLog, Served
+from .traffic import MESSAGE_CHARS, Received, ReceivedLog, Served
 from .wire import Document
 
 
@@ -33,6 +33,7 @@ class Socket:
 
     request: SimulatedRequest
     served: Served
+    _received: Received
     _receive: Receive
     _send: Send
     sent: int = 0
@@ -48,7 +49,9 @@ class Socket:
             if message["type"] == "websocket.disconnect":
                 raise Left
             if message["type"] == "websocket.receive":
-                found: Document = json.loads(message.get("text") or message.get("bytes") or "")
+                text = message.get("text") or (message.get("bytes") or b"").decode()
+                self._received.messages.append(text[:MESSAGE_CHARS])
+                found: Document = json.loads(text)
                 return found
 
     async def send(self, value: Document, *, binary: bool = False) -> None:
@@ -168,7 +171,7 @@ class SimulatedSockets:
             return
         offered: list[str] = scope.get("subprotocols") or []
         await send({"type": "websocket.accept", "subprotocol": "realtime" if "realtime" in offered else None})
-        socket = Socket(request, self.served(mount), receive, send)
+        socket = Socket(request, self.served(mount), received, receive, send)
         try:
             await play(socket)
         except (Left, OSError):

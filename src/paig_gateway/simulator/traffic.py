@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .reply import TokenCounts
 
 _MOST_BYTES = 64 * 1024 * 1024
+MESSAGES, MESSAGE_CHARS = 20, 1 << 18
+"""Of a WebSocket, the latest messages are kept, and the beginning of each."""
+
+
+def _messages() -> deque[str]:
+    return deque(maxlen=MESSAGES)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as received: raw path and query, headers in order, body bytes."""
+    """A request as received: raw path and query, headers in order, body bytes; of a WebSocket, its latest messages."""
 
     method: str
     path: str
     query: str
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    messages: deque[str] = field(default_factory=_messages)
 
     def header(self, name: str) -> str | None:
         """A header's last value; None if it was not sent."""
@@ -32,6 +39,8 @@ class Received:
             body: dict[str, Any] = {"body": self.body.decode()}
         except UnicodeDecodeError:
             body = {"body_b64": self.body}
+        if self.messages:
+            body["messages"] = list(self.messages)
         headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers]
         return {"method": self.method, "path": self.path, "query": self.query, "headers": headers, **body}
 

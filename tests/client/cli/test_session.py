@@ -215,6 +215,7 @@ def test_env_is_taken_by_a_shell(paig: Paig, logged_in: str) -> None:
     ("shell", "line"),
     [
         ("fish", "set -gx PAIG_API_KEY "),
+        ("csh", "setenv PAIG_API_KEY 'paig_it'\\''s $HOME';"),
         ("powershell", "$env:PAIG_API_KEY = 'paig_it''s $HOME'"),
         ("cmd", 'set "PAIG_API_KEY=paig_it\'s $HOME"'),
         ("dotenv", "PAIG_API_KEY="),

@@ -34,6 +34,11 @@ def node() -> Path:
     """The folder in which the identity provider is installed."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("SINGLE SIGN-ON IS NOT TESTED AGAINST A REAL IDENTITY PROVIDER: there is no Node.js here")
+    return installed()
+
+
+def installed() -> Path:
+    """Install the identity provider, unless it is there; where it is."""
     made_from = b"".join(file.read_bytes() for file in sorted(HERE.iterdir()))
     folder = CACHE / f"identity-provider-{sha256(made_from).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +62,7 @@ def running_provider(
     port: int = 0,
     only_userinfo: bool = False,
     groups: Path | None = None,
+    back: str = "https://gateway.example/admin/sso/callback",
 ) -> Iterator[str]:
     """An identity provider that knows the gateway; yields its issuer.
 
@@ -66,12 +72,13 @@ def running_provider(
         port: Where it listens; a free port by default.
         only_userinfo: Whether it tells of groups by userinfo alone.
         groups: A file with everybody's groups, read at each question; `GROUPS` by default.
+        back: Where a login may lead back to, besides this machine.
     """
     client = {
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
         "application_type": "native",  # may come back to any port of this machine
-        "redirect_uris": [f"{at}/admin/sso/callback" for at in ("http://127.0.0.1", "https://gateway.example")],
+        "redirect_uris": ["http://127.0.0.1/admin/sso/callback", back],
         "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
         "scope": "openid profile email groups offline_access",
     }

@@ -40,7 +40,7 @@ def ask(text: str, **more: Any) -> str:
     return json.dumps({"type": "response.create", "model": "gpt-5", "input": text, "max_output_tokens": 400, **more})
 
 
-async def test_responses_over_a_websocket_are_rows_right_to_the_token(simulated: World) -> None:
+async def test_responses_over_a_websocket_are_rows_right_to_the_token(simulated: World, simulator: Simulator) -> None:
     """With the official SDK: each `response.create` is a row; one that goes on is bounded by what is known of it."""
     key = await simulated.make_key("ws-responses", daily=5)
     usages: list[Any] = []
@@ -63,6 +63,8 @@ async def test_responses_over_a_websocket_are_rows_right_to_the_token(simulated:
         assert Decimal(row.cost) == (Decimal("1.25") * usage.input_tokens + 10 * usage.output_tokens) / 1_000_000
         assert Decimal(row.reserved) < Decimal("0.02")
     assert rows[0].session == rows[1].session
+    received = next(one for one in reversed(simulator.requests) if one.messages)
+    assert [json.loads(text)["input"] for text in received.shown()["messages"]] == ["Hello", "And again"]
 
 
 async def test_a_cap_fills_in_the_output_maximum_and_then_ends_the_session(simulated: World) -> None:

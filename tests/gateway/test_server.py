@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -36,11 +37,22 @@ def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-c", code, "serve", *arguments], environment
 
 
+@contextmanager
+def started(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A running process, which is killed if the test fails: else the test would wait for its end without an end."""
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_free_port_is_found_and_said(tmp_path: Path, workers: str) -> None:
     """With port 0 the greeting names the port that it listens on; SIGTERM ends it in order."""
     arguments, environment = command(tmp_path, "--port", "0", "--workers", workers)
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with started(arguments, environment) as process:
         assert process.stdout is not None
         origin = process.stdout.readline().split()[3]
         with httpx2.Client(base_url=origin, trust_env=False, timeout=60) as http:
@@ -54,7 +66,7 @@ def test_a_free_port_is_found_and_said(tmp_path: Path, workers: str) -> None:
 def test_readers_of_events_do_not_hold_it_up(tmp_path: Path, workers: str) -> None:
     """After the signal to end, it ends at once although a client follows the events; the stream ends with it."""
     arguments, environment = command(tmp_path, "--port", "0", "--workers", workers)
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with started(arguments, environment) as process:
         assert process.stdout is not None
         origin = process.stdout.readline().split()[3]
         headers = {"authorization": f"Bearer {TOKEN}"}

@@ -167,7 +167,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         folding.note_usage(body, usage, final="stop_reason" in body and "output_tokens" in usage)
         _agree(body)
     elif kind == "content_block_start" and (block := _kept(top.get("content_block"))):
-        body["content"] = [*each(body.get("content")), block]
+        body["content"] = folding.appended(body.get("content"), [block])
 
 
 def _kept(raw: Raw | None) -> dict[str, object] | None:

@@ -8,6 +8,7 @@ money. The usage object goes where the extractor looks only when it is final. Un
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import cast
 
 from paig_gateway.formats import reading
@@ -29,6 +30,16 @@ def keep(body: dict[str, object], top: Members, names: Iterable[str]) -> None:
         found = reading.value(top.get(name))
         if found is not None and found != "":
             body[name] = found
+
+
+MOST_ITEMS = 1_000
+"""Output items, tool calls or searches of one answer that are kept. More are left out: a stream may have no end."""
+
+
+def appended(known: object, new: Iterable[object]) -> list[object]:
+    """A folded list with new elements; a full one stays as it is."""
+    kept = each(known)
+    return kept if len(kept) >= MOST_ITEMS else [*kept, *islice(new, MOST_ITEMS - len(kept))]
 
 
 def usage_in(raw: Raw | None) -> dict[str, object]:

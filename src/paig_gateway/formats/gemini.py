@@ -139,8 +139,8 @@ _MARKER = Marker(
 _QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
 _MAPS_WIDGET = "googleMapsWidgetContextToken"
 
-MOST_QUERIES = 1_000
-"""Queries of one answer that are counted."""
+MOST_CANDIDATES = 32
+"""Candidates of one answer that are kept; Gemini gives at most 8 (`candidateCount` in its API reference)."""
 
 
 def fold(body: dict[str, object], event: StreamEvent) -> None:
@@ -151,6 +151,8 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
     seen = {dig(one, "index"): dict(mapping(one)) for one in each(body.get("candidates"))}
     for candidate in reading.objects(top.get("candidates")):
         index = reading.integer(candidate.get("index")) or 0
+        if index not in seen and len(seen) >= MOST_CANDIDATES:
+            continue
         kept = seen.setdefault(index, {"index": index, "finishReason": None})
         kept["finishReason"] = reading.string(candidate.get("finishReason")) or kept["finishReason"]
         if grounding := _grounding(candidate.get("groundingMetadata")):
@@ -182,8 +184,10 @@ def _joined_grounding(known: Json, new: Json) -> dict[str, object]:
     """The grounding of several chunks, of which each may have only the queries that are new."""
     joined: dict[str, object] = {**known, **new}
     for name in joined.keys() & set(_QUERIES):
-        asked = [*each(known.get(name)), *each(new.get(name))]
-        joined[name] = list({str(one): one for one in asked}.values())[:MOST_QUERIES]
+        asked = each(known.get(name))
+        if len(asked) < folding.MOST_ITEMS:
+            asked = [*{str(one): one for one in (*asked, *each(new.get(name)))}.values()][: folding.MOST_ITEMS]
+        joined[name] = asked
     return joined
 
 

@@ -64,7 +64,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         body[folding.END] = True
     if grounding := mapping(content.get("groundingMetadata")):
         known = mapping(dig(next(iter(each(body.get("candidates"))), {}), "groundingMetadata"))
-        queries = {name: [*each(known.get(name)), *each(grounding.get(name))] for name in _QUERIES}
+        queries = {name: folding.appended(known.get(name), each(grounding.get(name))) for name in _QUERIES}
         body["candidates"] = [{"groundingMetadata": {name: found for name, found in queries.items() if found}}]
 
 

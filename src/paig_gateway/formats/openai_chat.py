@@ -262,7 +262,7 @@ def _fold_choice(body: dict[str, object], choice: Members) -> None:
         message["audio"] = {"id": id}
     calls = [call for call in each(reading.value(delta.get("tool_calls"))) if dig(call, "function", "name")]
     if calls:
-        message["tool_calls"] = [*each(message.get("tool_calls")), *calls]
+        message["tool_calls"] = folding.appended(message.get("tool_calls"), calls)
     if message:
         kept["message"] = message
     if kept:
@@ -271,11 +271,13 @@ def _fold_choice(body: dict[str, object], choice: Members) -> None:
 
 def _by_index(known: list[object], new: list[object]) -> list[object]:
     """Executed tools: each is sent when it begins and again when it has ended, with the same index."""
+    if len(known) >= folding.MOST_ITEMS:
+        return known
     found = {dig(tool, "index") if dig(tool, "index") is not None else place: tool for place, tool in enumerate(known)}
     for place, tool in enumerate(new):
         index = dig(tool, "index")
         found[index if index is not None else len(known) + place] = tool
-    return list(found.values())
+    return list(found.values())[: folding.MOST_ITEMS]
 
 
 def text(event: StreamEvent) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Json, MalformedRequest, StreamEvent
-from paig_gateway.formats.folding import dig, each, joined, mapping, whole
+from paig_gateway.formats.folding import dig, joined, mapping, whole
 
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 
@@ -40,7 +40,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         usage = folding.usage_in(top.get("usage"))
         if usage:
             part = {"model": body.get(TRANSCRIPTION_MODEL), "usage": usage}
-            body["transcriptions"] = [*each(body.get("transcriptions")), part]
+            body["transcriptions"] = folding.appended(body.get("transcriptions"), [part])
     elif kind in ("response.created", "response.done"):
         response = reading.members(top.get("response"))
         folding.keep(body, response, _KEPT)

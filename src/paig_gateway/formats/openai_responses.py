@@ -161,8 +161,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         return
     folding.note_error(body, folding.error_of(event, top))
     if kind == "response.output_item.done":
-        items = [*each(body.get("output")), _kept_item(top.get("item"))]
-        body["output"] = list({dig(item, "id") or place: item for place, item in enumerate(items)}.values())
+        _keep_item(body, _kept_item(top.get("item")))
     response = reading.members(top.get("response"))
     if ended_items := [_kept_item(bytes(raw)) for raw in reading.array(response.get("output"))]:
         body["output"] = ended_items
@@ -174,6 +173,14 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         body[folding.END] = True
     ended = folding.END in body
     folding.note_usage(body, folding.usage_in(response.get("usage")), final=ended)
+
+
+def _keep_item(body: dict[str, object], new: dict[str, object]) -> None:
+    """Put an item in the place of the one with the same id, or at the end."""
+    known = each(body.get("output"))
+    items = folding.appended(known, [new])
+    if items is not known:
+        body["output"] = list({dig(item, "id") or place: item for place, item in enumerate(items)}.values())
 
 
 def _kept_item(raw: Raw | None) -> dict[str, object]:

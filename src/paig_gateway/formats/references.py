@@ -323,7 +323,7 @@ DEEPEST = 6
 
 # Members that list models of which one may answer in place of the request's own.
 _INSTEAD = ("models", "fallbacks", "fallback_models", "fallback_model", "background_options", "route_models")
-# Members that set further models to work, models_besides the request's own.
+# Members that set further models to work, besides the request's own.
 _BESIDES = ("tools", "agents", "subagents", "sub_agents", "advisor", "multi_agent", "multiagent", "plugins", "judge")
 # Members whose content is the client's own data, in which "model" means nothing.
 _DATA = frozenset({"parameters", "input_schema", "inputSchema", "schema", "json_schema", "function", "examples"})
@@ -343,7 +343,7 @@ def models_instead(top: Members) -> list[ModelCall]:
 
 
 def models_besides(top: Members, tools: Sequence[Raw] = ()) -> list[ModelCall]:
-    """The models that may work models_besides the request's own.
+    """The models that may work besides the request's own.
 
     Args:
         tools: Tools that stand elsewhere in it.

@@ -96,6 +96,10 @@ class Server(uvicorn.Server):
                 config=config, server_state=self.server_state, app_state=self.lifespan.state
             )
 
+        for listening in sockets or []:
+            # Else `dup` makes the socket block, and with it every worker that shares it: one that loses the race for a
+            # connection would then wait in `accept` for the next one.
+            listening.setblocking(False)
         self.servers = [
             await loop.create_server(
                 protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds

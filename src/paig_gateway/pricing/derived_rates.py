@@ -56,7 +56,6 @@ def _share(source: str, models: str, share: str, origin: str) -> CachedShare:
 
 CACHED_SHARES = (
     _share("google", r"gemini-[23].*-image|nano-banana", "0.1", "[L] 2026-11"),
-    _share("mistral", r"", "0.1", "[D] docs.mistral.ai, 2026-11"),
     _share("fireworks", r"", "0.5", "[D] docs.fireworks.ai, 2026-11: what models without a price of their own cost"),
 )
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from paig_gateway.formats.folding import MOST_MEMBERS, finish, note_usage, provisional
+import pytest
+
+from paig_gateway.formats import gemini_live, openai_realtime
+from paig_gateway.formats.base import StreamEvent
+from paig_gateway.formats.folding import MOST_ITEMS, MOST_MEMBERS, finish, note_usage, provisional
+from paig_gateway.formats.registry import FORMATS
 
 
 def test_counts_replace_and_never_add() -> None:
@@ -27,6 +33,47 @@ def test_a_stream_cannot_make_its_usage_grow() -> None:
     assert "note" not in usage
     assert "list" not in usage
     assert len(usage["b0"]) == MOST_MEMBERS
+
+
+SEARCHED = {"type": "response.output_item.done", "item": {"type": "web_search_call", "id": "w%d"}}
+CALLED = {"choices": [{"delta": {"tool_calls": [{"function": {"name": "$web_search%d"}}]}}]}
+EXECUTED = {"choices": [{"delta": {"executed_tools": [{"type": "search%d"}]}}]}
+USED = {"type": "content_block_start", "content_block": {"type": "server_tool_use", "name": "web_search%d"}}
+GROUNDED = {"candidates": [{"index": "%d", "groundingMetadata": {"webSearchQueries": ["q%d"]}}]}
+ASKED = {"candidates": [{"index": 0, "groundingMetadata": {"webSearchQueries": ["q%d"]}}]}
+LIVE = {"serverContent": {"groundingMetadata": {"webSearchQueries": ["q%d"]}}}
+HEARD = {"type": "conversation.item.input_audio_transcription.completed", "usage": {"input_tokens": "%d"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        ("openai-responses", SEARCHED),
+        ("openai-chat", CALLED),
+        ("openai-chat", EXECUTED),
+        ("anthropic", USED),
+        ("gemini", GROUNDED),
+        ("gemini", ASKED),
+        ("gemini-live", LIVE),
+        ("openai-realtime", HEARD),
+    ],
+    ids=["searched", "called", "executed", "used", "candidates", "queries", "live", "transcribed"],
+)
+def test_a_stream_cannot_make_its_answer_grow(name: str, event: dict[str, object]) -> None:
+    """What is kept of an answer has an end; each further event would take longer to fold than the one before."""
+    fold = next(
+        fmt.fold
+        for fmt in (*FORMATS, gemini_live.LIVE, openai_realtime.REALTIME)
+        if fmt.name == name and fmt.fold is not None
+    )
+    template = json.dumps(event).replace('"%d"', "%d")
+    body: dict[str, Any] = {}
+    sizes = []
+    for number in range(10_000, 10_000 + 2 * MOST_ITEMS):
+        fold(body, StreamEvent("", template.replace("%d", str(number)).encode()))
+        sizes.append(str(body).count(str(number)))
+    assert sizes[0], "the event is kept at first"
+    assert not any(sizes[MOST_ITEMS:]), "a full list takes nothing more"
 
 
 def test_final_stays_final() -> None:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -337,11 +337,40 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+_silent: list[socket.socket] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silent_sockets() -> Iterator[None]:
+    """Close the sockets of `silent_port` at the end."""
+    yield
+    while _silent:
+        _silent.pop().close()
+
+
+def silent_port() -> int:
+    """A port that answers no attempt to connect, as the address of a container that was removed: its queue is full."""
+    if not _silent:
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        _silent.append(listener)
+        for _ in range(2):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+            _silent.append(waiting)
+    return int(_silent[0].getsockname()[1])
+
+
 def nginx(folder: Path, port: int, gateway: str, text: str | None = None) -> list[str]:
-    """How nginx is started with the configuration of `deploy/`, in front of a gateway and of a node that is down."""
+    """How nginx is started with the file of `deploy/`, before a node that is down, one that is gone, and a gateway."""
     text = (DEPLOY / "docker" / "nginx.conf").read_text("utf-8") if text is None else text
     servers = re.compile(r"server (?:paig:8787 resolve|127\.0\.0\.1:8787);")
-    text, found = servers.subn(f"server 127.0.0.1:{free_port()}; server {gateway};", text)
+    nodes = f"server 127.0.0.1:{free_port()}; server 127.0.0.1:{silent_port()}; server {gateway};"
+    text, found = servers.subn(nodes, text)
+    assert "proxy_connect_timeout 3s;" in text
+    text = text.replace("proxy_connect_timeout 3s;", "proxy_connect_timeout 300ms;")
     text, listens = re.subn(r"listen (?:8787|443 ssl);", f"listen 127.0.0.1:{port};", text)
     assert (found, listens) == (1, 1)
     temporary = "".join(

@@ -152,6 +152,7 @@ async def test_sigterm_drains_and_then_breaks_off(tmp_path: Path, workers: str) 
         running.process.terminate()
         await until(lambda: unready(http))
         assert (await http.get("/healthz")).status_code == 200
+        await until(lambda: closes(http))  # of several workers one is told after the other
         assert (await http.get("/proxy/openai/v1/nothing")).status_code == 400  # still taken, and answered
         with pytest.raises(httpx2.TransportError):
             async for _ in pieces:
@@ -163,6 +164,11 @@ async def test_sigterm_drains_and_then_breaks_off(tmp_path: Path, workers: str) 
         rows = connection.execute("SELECT error, certainty, cost FROM requests WHERE status = 200").fetchall()
     assert [(error, certainty) for error, certainty, _ in rows] == [("shutdown", "estimated")]
     assert rows[0][2] > 0
+
+
+async def closes(http: httpx2.AsyncClient) -> bool:
+    """Whether an answer ends its connection, so that no pool keeps it."""
+    return (await http.get("/healthz")).headers.get("connection") == "close"
 
 
 async def unready(http: httpx2.AsyncClient) -> bool:

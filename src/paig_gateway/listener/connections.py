@@ -94,12 +94,14 @@ class Connections:
         bounds: The bounds that hold for all of them.
         refused: How many requests were refused here, by code.
         dropped: How many connections were closed to make room.
+        ending: Whether the process is to end, so that each answer closes its connection.
     """
 
     def __init__(self, bounds: ListenerBounds) -> None:
         self.bounds = bounds
         self.refused: Counter[ErrorCode] = Counter()
         self.dropped = 0
+        self.ending = False
         self._new: dict[TrackedConnection, float] = {}
         self._in_head: dict[TrackedConnection, float] = {}
         self._idle: dict[TrackedConnection, float] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 import urllib.parse
 from collections import deque
 from typing import Any
@@ -230,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = Cycle(
             self,
             self.scope,  # type: ignore[arg-type]
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self.table.ending,
             expects_continue=b"100-continue" in [value.lower() for name, value in self.headers if name == b"expect"],
         )
         self.scope["extensions"][EXTENSION] = cycle  # type: ignore[assignment]
@@ -376,13 +377,28 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Serve no further request on this connection; uvicorn calls this when the process is to end."""
-        if self.cycle is None or self.cycle.complete:
+        if self.is_idle:
+            if self._has_unread():
+                return  # `Connections.ending` lets the answer close the connection
             is_sent = not self.transport.get_write_buffer_size()
             self.transport.close()
             if is_sent and self.transport.get_extra_info("sslcontext") is not None:
                 self.loop.call_later(CLOSE_NOTIFY_SECONDS, self.transport.abort)
-        else:
+        elif self.cycle is not None:
             self.cycle.keep_alive = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.complete
+
+    def _has_unread(self) -> bool:
+        """Whether bytes have arrived that were not read yet; closing would reset the connection, and lose them."""
+        if not hasattr(select, "poll"):
+            return False  # Windows
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
 
 async def _nothing_to_receive() -> Any:

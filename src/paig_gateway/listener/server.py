@@ -27,6 +27,10 @@ GARBAGE = (10_000, 20, 50)
 BREAK_SECONDS = 10.0
 """How long it may take to record the requests that were broken off at the end."""
 
+STOP_LINGER_SECONDS = 0.5
+"""How long idle connections stay open at the end. A proxy may just be sending a request into one of them, and must not
+send it again if the connection is closed; under load it uses them all within this time, and each answer closes one."""
+
 ACCEPTS = 16
 """Connections that are accepted in one turn of the event loop. libuv accepts one for each listening handle.
 
@@ -66,7 +70,10 @@ class Server(uvicorn.Server):
 
     Attributes:
         on_hangup: Called, on the event loop, after `hangup`.
+        linger: See `STOP_LINGER_SECONDS`.
     """
+
+    linger = STOP_LINGER_SECONDS
 
     def __init__(self, config: uvicorn.Config, on_hangup: Callable[[], None] | None = None) -> None:
         super().__init__(config)
@@ -89,20 +96,13 @@ class Server(uvicorn.Server):
         config, loop = self.config, asyncio.get_running_loop()
         if config.ssl is not None and config.ssl_certfile and config.ssl_keyfile:
             self._certificate = RenewedCertificate(config.ssl, Path(config.ssl_certfile), Path(config.ssl_keyfile))
-        seconds = self.app.connections.bounds.header_seconds if config.ssl is not None else None
-
-        def protocol() -> asyncio.Protocol:
-            return config.http_protocol_class(  # type: ignore[call-arg]
-                config=config, server_state=self.server_state, app_state=self.lifespan.state
-            )
-
         for listening in sockets or []:
             # Else `dup` makes the socket block, and with it every worker that shares it: one that loses the race for a
             # connection would then wait in `accept` for the next one.
             listening.setblocking(False)
         self.servers = [
             await loop.create_server(
-                protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds
+                self._protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=self._handshake
             )
             for listening in sockets or []
             for sock in (listening, *(listening.dup() for _ in range(ACCEPTS - 1)))
@@ -112,6 +112,16 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         self.started = True
+
+    @property
+    def _handshake(self) -> float | None:
+        """The seconds that a TLS handshake may take."""
+        return self.app.connections.bounds.header_seconds if self.config.ssl is not None else None
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def hangup(self) -> None:
         """Note that the process was told to read its configuration again; may be called by a signal handler."""
@@ -129,17 +139,19 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Report not ready, drain, break off the remaining requests, and stop the app when all are recorded."""
-        app = self.app
+        app, state = self.app, self.server_state
         app.not_ready()
+        app.connections.ending = True  # each answer from now on says `connection: close`
         await self._until(lambda: False, app.lame_duck)
+        await self._accept_waiting(sockets or [])
         for server in self.servers:
             server.close()
         for sock in sockets or []:
             sock.close()
         app.ending()
-        for connection in list(self.server_state.connections):
+        await self._until(lambda: not any(getattr(one, "is_idle", False) for one in state.connections), self.linger)
+        for connection in list(state.connections):
             connection.shutdown()
-        state = self.server_state
         if not await self._until(lambda: not state.connections and not state.tasks, app.shutdown_seconds):
             if state.tasks:
                 log.warning("Breaking off %d requests: the time to end is over", len(state.tasks))
@@ -153,6 +165,28 @@ class Server(uvicorn.Server):
         app.connections.stop()
         await self.lifespan.shutdown()
 
+    async def _accept_waiting(self, sockets: list[socket.socket]) -> None:
+        """Accept the connections that wait in the kernel's queue: closing their socket would reset them.
+
+        A proxy may have sent a request into one, and must not send it again.
+        """
+        loop = asyncio.get_running_loop()
+        accepted: list[socket.socket] = []
+        for listener in sockets:
+            listener.setblocking(False)
+            with contextlib.suppress(OSError):  # no more are waiting
+                while True:
+                    accepted.append(listener.accept()[0])
+        handshakes = []
+        for client in accepted:
+            client.setblocking(False)
+            handshakes.append(
+                loop.connect_accepted_socket(
+                    self._protocol, client, ssl=self.config.ssl, ssl_handshake_timeout=self._handshake
+                )
+            )
+        await asyncio.gather(*handshakes, return_exceptions=True)  # one that fails is closed by the loop
+
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait for a condition, for at most some seconds, or until a second Ctrl-C."""
         loop = asyncio.get_running_loop()
@@ -165,7 +199,9 @@ class Server(uvicorn.Server):
 
 
 class EmbeddedServer(Server):
-    """A server inside a program that handles signals itself."""
+    """A server inside a program that handles signals itself, and whose clients end with it."""
+
+    linger = 0.0
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -77,11 +77,21 @@ async def ledger(engine: Engine) -> AsyncIterator[Ledger]:
     await ledger.stop()
 
 
+@pytest.fixture
+async def unhurried(engine: Engine) -> AsyncIterator[Ledger]:
+    """A running ledger whose callers wait for as long as a new connection may take."""
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), max_wait=60)
+    await ledger.start()
+    yield ledger
+    await ledger.stop()
+
+
 @pytest.mark.parametrize("mode", ["before", "after"])
 async def test_a_commit_that_fails_once_is_done_once(
-    ledger: Ledger, engine: Engine, faults: Faults, mode: Literal["before", "after"]
+    unhurried: Ledger, engine: Engine, faults: Faults, mode: Literal["before", "after"]
 ) -> None:
     """Whether or not it was done before the connection broke, no client notices, and nothing counts twice."""
+    ledger = unhurried
     pace = limit("pace", 100, unit="requests", window="minute")
     request, charged, noted = (reservation(CAP, pace) for _ in range(3))
     faults.mode = mode

@@ -448,6 +448,16 @@ def _gemini_result(line: SimulatedLine) -> Document:
     return {"response": line.answer}
 
 
+def gemini_done(act: Callable[[SimulatedRequest], Batch]) -> Operation:
+    """The operation that answers with nothing but that it was done."""
+
+    def answer(request: SimulatedRequest) -> SimulatedAnswer:
+        act(request)
+        return gemini.whole({})
+
+    return free(gemini.SHAPE, answer)
+
+
 def gemini_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Create, poll, list, cancel and delete batches of requests in the body."""
 
@@ -467,17 +477,10 @@ def gemini_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     def listed(request: SimulatedRequest) -> SimulatedAnswer:
         return gemini.whole({"operations": list(map(_gemini_shown, batches.all(request)))})
 
-    def done(act: Callable[[SimulatedRequest], Batch]) -> Operation:
-        def answer(request: SimulatedRequest) -> SimulatedAnswer:
-            act(request)
-            return gemini.whole({})
-
-        return free(gemini.SHAPE, answer)
-
     return {
         "create": free(gemini.SHAPE, create, "batch"),
         "batch": free(gemini.SHAPE, lambda request: gemini.whole(_gemini_shown(batches.look(request)))),
         "batches": free(gemini.SHAPE, listed),
-        "cancel": done(batches.cancel),
-        "delete": done(batches.delete),
+        "cancel": gemini_done(batches.cancel),
+        "delete": gemini_done(batches.delete),
     }

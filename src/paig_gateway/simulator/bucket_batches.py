@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from . import bedrock, gemini
-from .batches import Batch, SimulatedBatches, SimulatedLine
+from .batches import Batch, SimulatedBatches, SimulatedLine, gemini_done
 from .buckets import Buckets
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .wire import Document, encode
@@ -109,19 +109,12 @@ def vertex_operations(batches: SimulatedBatches, buckets: Buckets) -> dict[str, 
     def listed(request: SimulatedRequest) -> SimulatedAnswer:
         return gemini.whole({"batchPredictionJobs": list(map(_vertex_shown, batches.all(request)))})
 
-    def done(act: Callable[[SimulatedRequest], Batch]) -> Operation:
-        def answer(request: SimulatedRequest) -> SimulatedAnswer:
-            act(request)
-            return gemini.whole({})
-
-        return free(gemini.SHAPE, answer)
-
     return {
         "create": free(gemini.SHAPE, create, "model", "inputConfig", "outputConfig"),
         "batch": free(gemini.SHAPE, show),
         "batches": free(gemini.SHAPE, listed),
-        "cancel": done(batches.cancel),
-        "delete": done(batches.delete),
+        "cancel": gemini_done(batches.cancel),
+        "delete": gemini_done(batches.delete),
     }
 
 

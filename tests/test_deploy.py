@@ -425,7 +425,7 @@ async def running(command: list[str], folder: Path, port: int) -> AsyncIterator[
             *command, stdout=log, stderr=log, env={"HOME": str(folder), "PATH": os.environ["PATH"]}
         )
     try:
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
             for _ in range(1200):
                 with contextlib.suppress(httpx2.TransportError):
                     if (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:

@@ -147,7 +147,7 @@ def test_every_problem_of_the_admin_api_is_documented() -> None:
 async def test_every_operation_of_the_admin_api_is_documented(world: World) -> None:
     """The admin API's page has a row for each: method, path, what it needs, and what it does."""
     page = (ROOT / "docs" / "admin-api.md").read_text("utf-8").partition("## Every operation")[2]
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         document = (await http.get(f"{world.origin}/admin/openapi.json")).json()
     rows = []
     for path, methods in document["paths"].items():

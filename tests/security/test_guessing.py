@@ -50,7 +50,10 @@ async def test_guessing_is_seen_and_slowed_down(
     with listening() as webhook:
         monkeypatch.setenv("WEBHOOK", webhook.url)
         gateway = Gateway(store, Config(alerts=AlertsSpec(webhook="env:WEBHOOK")))
-        async with running_gateway(gateway) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+        async with (
+            running_gateway(gateway) as origin,
+            httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http,
+        ):
             with caplog.at_level(logging.WARNING):
                 for _ in range(2):  # what is remembered of its head lets the weak one pass no more than others
                     passed = await http.post(REMEMBERED, json={})
@@ -95,7 +98,10 @@ async def test_refused_changes_are_in_the_audit_log_once_a_burst(environment: No
     viewer = store.catalog.admins.create("vic", AdminSpec(grants=[GrantSpec(role="viewer")]), actor="test")
     token = store.catalog.tokens.create("t", viewer.id, TokenSpec(), actor="test").token
     mine = {"authorization": f"Bearer {token}"}
-    async with running_gateway(Gateway(store)) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+    async with (
+        running_gateway(Gateway(store)) as origin,
+        httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http,
+    ):
         for _ in range(5):
             body = {"name": "evil", "grants": [{"role": "owner"}]}
             assert (await http.post("/admin/v1/admins", headers=mine, json=body)).status_code == 403

@@ -68,7 +68,7 @@ async def test_the_word_of_strangers_about_addresses_is_not_believed(
     server = ServerSpec(trusted_proxies=trusted)
     async with (
         running_gateway(Gateway(store, Config(server=server))) as origin,
-        httpx2.AsyncClient(base_url=origin, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http,
     ):
         headers = {"authorization": f"Bearer {key}", "x-forwarded-for": forwarded}
         answer = await http.get("/proxy/none/v1/models", headers=headers)
@@ -97,7 +97,10 @@ async def test_metrics_are_open_on_this_machine_alone(
     store = OpenDatabase.open(tmp_path)
     gateway = Gateway(store, Config(server=server, telemetry=TelemetrySpec(metrics_token=token)))
     away = {"x-forwarded-for": "192.0.2.1"}
-    async with running_gateway(gateway) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+    async with (
+        running_gateway(gateway) as origin,
+        httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http,
+    ):
         found = [
             (await http.get("/metrics", headers=headers)).status_code
             for headers in ({}, away, {**away, "authorization": "Bearer a-metrics-token"})
@@ -118,7 +121,10 @@ async def test_a_web_page_s_own_name_shows_no_metrics(
 ) -> None:
     """A page may have its name lead to this machine: its requests then come from here."""
     store = OpenDatabase.open(tmp_path)
-    async with running_gateway(Gateway(store)) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+    async with (
+        running_gateway(Gateway(store)) as origin,
+        httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http,
+    ):
         assert (await http.get("/metrics", headers={"host": host})).status_code == status
     store.engine.dispose()
 

@@ -183,7 +183,7 @@ async def test_names_of_projects_can_be_kept_apart(environment: None, tmp_path: 
     mine = {"authorization": f"Bearer {token}"}
     async with (
         running_gateway(Gateway(store, config)) as origin,
-        httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=mine, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=mine, trust_env=False, timeout=60) as http,
     ):
 
         async def answers(name: str) -> tuple[int, str]:
@@ -202,7 +202,7 @@ async def test_names_of_projects_can_be_kept_apart(environment: None, tmp_path: 
     owner = {"authorization": f"Bearer {ADMIN}"}
     async with (
         running_gateway(Gateway(store, config)) as origin,
-        httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=owner, trust_env=False) as http,
+        httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=owner, trust_env=False, timeout=60) as http,
     ):
         assert (await http.post("/keys", json={"name": "any", "project": "mine"})).status_code == 201
     store.engine.dispose()

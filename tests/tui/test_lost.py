@@ -58,7 +58,7 @@ async def test_it_comes_back_by_itself(environment: None, tmp_path: Path) -> Non
             await hand.sees("✕ lost")
             again = Gateway(OpenDatabase.open(tmp_path / "home"))
             async with running_gateway(again, port=port) as origin:
-                async with httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+                async with httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http:
                     assert await ask(replace(world, http=http), world.key) == 200
                 await hand.press("R")
                 await hand.sees("● live", "● 200 ok")

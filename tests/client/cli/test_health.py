@@ -70,7 +70,9 @@ def test_what_a_real_gateway_says(paig: Paig, real: Real, url: str) -> None:
         "messages": [{"role": "user", "content": "[sim:status=429] [sim:retry_after=60] Hi"}],
     }
     headers = {"authorization": f"Bearer {key}"}
-    answer = httpx2.post(f"{url}/proxy/openai/chat/completions", json=body, headers=headers, trust_env=False)
+    answer = httpx2.post(
+        f"{url}/proxy/openai/chat/completions", json=body, headers=headers, trust_env=False, timeout=60
+    )
     assert answer.status_code == 429
     deadline = time.monotonic() + 30
     while "cooling" not in (ran := paig("providers", "health", "openai", "--url", url)).out:

@@ -175,7 +175,7 @@ def as_(gateway: Gateway, tokens: Mapping[str, str], name: str) -> AdminClient:
 
 def described(gateway: Gateway) -> dict[str, tuple[str, str]]:
     """Method and path of every operation that the gateway says it has."""
-    document = httpx2.get(f"{gateway.url}/admin/openapi.json", trust_env=False).json()
+    document = httpx2.get(f"{gateway.url}/admin/openapi.json", trust_env=False, timeout=60).json()
     return {
         operation["operationId"]: (method.upper(), path)
         for path, methods in document["paths"].items()

@@ -42,7 +42,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def document(gateway: Gateway) -> Json:
     """The document as it is served, to everybody."""
-    answer = httpx2.get(f"{gateway.url}/admin/openapi.json", trust_env=False)
+    answer = httpx2.get(f"{gateway.url}/admin/openapi.json", trust_env=False, timeout=60)
     found: Json = answer.json()
     return found
 
@@ -99,7 +99,7 @@ def test_examples_fit_their_schemas(document: Json) -> None:
 
 def test_documentation_page_loads_nothing(gateway: Gateway, document: Json) -> None:
     """The page shows every operation, runs no script and takes nothing from elsewhere."""
-    answer = httpx2.get(f"{gateway.url}/admin/docs", trust_env=False)
+    answer = httpx2.get(f"{gateway.url}/admin/docs", trust_env=False, timeout=60)
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert "<script" not in answer.text
     assert "src=" not in answer.text

@@ -130,7 +130,7 @@ async def test_another_process_finds_it_in_the_ledger(world: tuple[World, Accoun
 async def test_an_object_of_unknown_place_is_asked_for_in_turn(world: tuple[World, Accounts]) -> None:
     """The client gets the account's answer that has it, else the last one's refusal; then it is known."""
     running, accounts = world
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         body = {"model": "gpt-4o-mini", "input": "Hi", "max_output_tokens": 16}
         base = (await running.admin.providers.get("one")).base_url
         headers = {"authorization": f"Bearer {KEYS[2]}"}

@@ -139,7 +139,7 @@ async def test_there_and_back_again(postgres: Postgres, tmp_path: Path, monkeypa
         async with running_gateway(Gateway(store)) as origin, AsyncAdminClient(origin, token=ADMIN) as admin:
             found = await admin.requests(limit=2, cursor=page.next_cursor)
             assert [one.id for one in found.items] == [one.id for one in rest.items]
-            async with httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+            async with httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http:
                 assert await ask(http, key) == 200
         after = contents(postgresql)
         assert len(after["requests"]) == 4

@@ -44,7 +44,7 @@ async def test_requests_on_one_connection() -> None:
 
 async def test_a_large_body() -> None:
     """A body much larger than any buffer arrives whole."""
-    async with serving() as served, httpx2.AsyncClient(trust_env=False) as http:
+    async with serving() as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         body = bytes(range(256)) * 40_000
         answer = await http.post(f"http://127.0.0.1:{served.port}/a", content=body)
         assert answer.json()["length"] == len(body)
@@ -53,7 +53,7 @@ async def test_a_large_body() -> None:
 
 async def test_a_large_answer() -> None:
     """An answer to a slow reader arrives whole."""
-    async with serving() as served, httpx2.AsyncClient(trust_env=False) as http:
+    async with serving() as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         url = f"http://127.0.0.1:{served.port}/stream?count=3000"
         async with http.stream("GET", url) as answer:
             await asyncio.sleep(0.3)
@@ -63,7 +63,7 @@ async def test_a_large_answer() -> None:
 
 async def test_pushed_answers() -> None:
     """An app may write without ASGI messages."""
-    async with serving() as served, httpx2.AsyncClient(trust_env=False) as http:
+    async with serving() as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         for _ in range(2):
             answer = await http.get(f"http://127.0.0.1:{served.port}/push")
             assert (answer.text, answer.headers["content-type"]) == ("onetwo", "text/plain")

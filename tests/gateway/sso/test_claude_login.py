@@ -174,7 +174,7 @@ def test_a_code_does_not_pass_for_a_refresh_token(claude: httpx2.Client) -> None
 
 def test_a_gateway_without_single_sign_on(tmp_path: Path) -> None:
     """Discovery says that there is no login here, and what sets it up."""
-    with running(tmp_path) as gateway, httpx2.Client(base_url=gateway.url, trust_env=False) as client:
+    with running(tmp_path) as gateway, httpx2.Client(base_url=gateway.url, trust_env=False, timeout=60) as client:
         answer = client.get("/.well-known/oauth-authorization-server")
         assert (answer.status_code, "[sso.keys.GROUP]" in answer.text) == (404, True)
         assert client.post("/oauth/device_authorization").json()["error"] == "access_denied"
@@ -186,7 +186,7 @@ def test_logins_are_limited(tmp_path: Path) -> None:
     sso = IdentityProvider(spec, CLIENT_SECRET, now=utc_now)
     with (
         running(tmp_path, change=lambda services: replace(services, sso=sso)) as gateway,
-        httpx2.Client(base_url=gateway.url, trust_env=False) as client,
+        httpx2.Client(base_url=gateway.url, trust_env=False, timeout=60) as client,
     ):
         answers = [client.post("/oauth/device_authorization") for _ in range(DEVICE_STARTS + 1)]
     assert {answer.status_code for answer in answers[:-1]} == {503}

@@ -208,7 +208,7 @@ def test_a_login_is_used_once(gateway: Gateway) -> None:
         back = walk(client, f"{gateway.url}/admin/sso/login", "ada", until=f"{gateway.url}/admin/sso/callback")
         address, cookie = back.headers["location"], client.cookies["paig_login"]
         assert client.get(address).status_code == 200
-        again = httpx2.get(address, headers={"cookie": f"paig_login={cookie}"}, trust_env=False)
+        again = httpx2.get(address, headers={"cookie": f"paig_login={cookie}"}, trust_env=False, timeout=60)
         assert (again.status_code, again.json()["code"]) == (403, "login-refused")
         assert "used already" in again.json()["detail"]
 

@@ -123,7 +123,7 @@ async def test_command_in_a_terminal(world: World, tmp_path: Path) -> None:
         link = reads(keys, LINK.pattern)
         origin = link[1]
         assert first[2] != link[2]
-        async with httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http:
             visitor = Visitor(origin, http)
             assert (await visitor.log_in(first[2])).status_code == 403
             reads(keys, "a link was refused")

@@ -239,12 +239,13 @@ class Look:
         try:
             uris = [uri for folder in state.results for uri in await bucket.objects(f"{folder.rstrip('/')}/")]
             objects = result_objects(uris)
-            if not objects and state.answered:
-                yield None
             for uri in objects:
                 async with bucket.open(uri) as chunks:
                     async for found in self._in_lines(chunks):
                         yield found
+            # What has no result of a job that was broken off costs nothing, so none of its results may be lost.
+            if self._answers < (state.answered or 0) and not (objects and state.is_complete):
+                yield None
         except BucketError as error:
             if error.gone:
                 yield None

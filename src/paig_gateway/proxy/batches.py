@@ -37,6 +37,7 @@ from paig_gateway.ledger import batches as rows
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Settlement
+from paig_gateway.ledger.reports import holder_of
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.worst_case import Unbounded
 from paig_gateway.providers.auth import SigningError
@@ -269,17 +270,24 @@ class Batches:
 
     async def _defer(self, batch: OpenBatch, look_at: datetime, lines: BatchLines | None) -> None:
         try:
-            if APIS[batch.format].in_bucket:
-                made = await asyncio.to_thread(rows.of_work, self.engine, [batch.provider], batch.work_id)
-                if made:  # a repeated request with the same token makes no second job
-                    await self.ledger.settle(Settlement(batch.id, self.now(), 0, "exact", status=200))
-                    return
+            in_bucket = APIS[batch.format].in_bucket
+            if in_bucket and await asyncio.to_thread(self._is_known, batch.provider, batch.work_id):
+                # A repeated request with the same token makes no second job.
+                await self.ledger.settle(Settlement(batch.id, self.now(), 0, "exact", status=200))
+                return
             packed = await asyncio.to_thread(lines.packed) if lines is not None else None
             await self.ledger.defer(batch.id, partial(rows.begin, batch=batch, look_at=look_at, lines=packed))
         except LookupError:
             log.error("batch %s is charged at its ceiling: this node was taken for dead meanwhile", batch.work_id)
         except (SQLAlchemyError, GatewayError) as error:
             log.error("batch %s is charged at its ceiling when this node ends: %s", batch.work_id, error)
+
+    def _is_known(self, provider: str, work_id: str) -> bool:
+        """Whether an earlier request made this job, charged or not."""
+        if rows.of_work(self.engine, [provider], work_id):
+            return True
+        holder = holder_of(self.engine, work_id)
+        return holder is not None and holder[0] == provider
 
     # Answers that pass
 

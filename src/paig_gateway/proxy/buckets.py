@@ -26,6 +26,8 @@ MOST_OBJECTS = 1_000
 """The most objects of one folder."""
 MOST_LISTED = 8 * 1024 * 1024
 """The most bytes of one page of a list."""
+MOST_PAGES = 100
+"""The most pages of one list: names that a pattern does not mean are listed as well."""
 
 
 class BucketError(Exception):
@@ -193,7 +195,7 @@ class Buckets:
             return [uri]
         found: list[str] = []
         token: str | None = None
-        while True:
+        for _ in range(MOST_PAGES):
             page = await self._page(store, store.folder(self.provider.settings, bucket, fixed, token), uri)
             found += _within(page.names, name)
             if len(found) > MOST_OBJECTS:
@@ -201,6 +203,7 @@ class Buckets:
             if page.next is None or page.next == token:
                 return [f"{store.scheme}://{bucket}/{one}" for one in found]
             token = page.next
+        raise BucketError(f"too many objects in bucket '{bucket}' have names that begin with '{fixed}'")
 
     async def _page(self, store: Store, url: str, uri: str) -> _Page:
         body = bytearray()

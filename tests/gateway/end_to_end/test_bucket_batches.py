@@ -227,7 +227,7 @@ async def end_elsewhere(provider: Provider, kind: str, made: dict[str, Any]) -> 
     async with httpx2.AsyncClient(headers={"authorization": "Bearer any"}) as direct:
         for _ in range(3):
             found = (await direct.get(f"{base}{path}")).json()
-    assert found.get("state", found.get("status")) in ("JOB_STATE_SUCCEEDED", "Completed")
+    assert found.get("state", found.get("status")) in ("JOB_STATE_SUCCEEDED", "Completed", "Stopped")
 
 
 @pytest.mark.parametrize(
@@ -421,6 +421,41 @@ async def test_a_job_that_was_stopped(provider: Provider) -> None:
     await finished(client, arn_path(made), ["Stopped"])
     rows = await client.charged()
     assert Counter(Decimal(row.cost) > 0 for row in rows) == {True: 2, False: 2}
+
+
+async def test_a_repeated_token_after_the_charge(provider: Provider) -> None:
+    """The provider makes no second job, so nothing is held or charged again."""
+    client, uri = await bedrock(provider, "b-again", [record("a", "Hi [batch:looks=0]")])
+    job = {**bedrock_job(uri), "clientRequestToken": "token-b-again"}
+    made = (await client.post("/model-invocation-job", json=job)).json()
+    await finished(client, arn_path(made), ["Completed"])
+    [row] = await client.charged()
+    assert (await client.post("/model-invocation-job", json=job)).json() == made
+    await client.get(arn_path(made))
+    assert [again.id for again in await client.charged()] == [row.id]
+    assert Decimal((await client.limit()).spent) == Decimal(row.cost)
+
+
+async def test_a_stopped_job_with_lost_results(provider: Provider) -> None:
+    """A result that the provider has counted and that is gone costs the most that it could; the rest was not done."""
+    simulator, world, time = provider
+    client, uri = await bedrock(provider, "b-lost", [record(str(number), "Hi [batch:looks=9]") for number in range(4)])
+    made = await client.post("/model-invocation-job", json=bedrock_job(uri, destination="s3://results/part"))
+    path = arn_path(made.json())
+    assert (await client.post(f"{path}/stop")).status_code == 200
+    await end_elsewhere(provider, "bedrock", made.json())
+    [results] = [one for one in simulator.buckets.names("s3://results/part") if "manifest" not in one]
+    simulator.buckets.put(results, simulator.buckets.get(results).splitlines()[0])
+    time.later(15 * 86_400)
+
+    async def settled() -> bool:
+        return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
+
+    await until(settled)
+    rows = [row for row in await client.rows() if "custom_id" in row.tags]
+    assert Counter((row.certainty, Decimal(row.cost) > 0) for row in rows) == {
+        ("exact", True): 1, ("ceiling", True): 1, ("exact", False): 2,
+    }  # fmt: skip
 
 
 async def test_nobody_polls_bedrock(provider: Provider) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import Authenticator
+from paig_gateway.proxy import buckets
 from paig_gateway.proxy.buckets import MOST_OBJECTS, STORES, BucketError, Buckets
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.proxy.upstream import Upstream
@@ -48,7 +49,7 @@ async def bucket() -> AsyncIterator[tuple[Simulator, Buckets]]:
         yield simulator, Buckets(ProviderClient(upstream, Authenticator()), provider, AWS)
 
 
-async def test_lists_come_in_pages(bucket: tuple[Simulator, Buckets]) -> None:
+async def test_lists_come_in_pages(bucket: tuple[Simulator, Buckets], monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of more objects than a page is read to its end, and bounded; a neighbour of its name is not in it."""
     simulator, objects = bucket
     for number in range(MOST_OBJECTS):
@@ -58,7 +59,11 @@ async def test_lists_come_in_pages(bucket: tuple[Simulator, Buckets]) -> None:
     found = await objects.objects("s3://mine/dir")
     assert (len(found), found[0], found[-1]) == (MOST_OBJECTS, "s3://mine/dir/0000.jsonl", "s3://mine/dir/0999.jsonl")
     assert await objects.objects("s3://mine/dir/00*7.jsonl") == [f"s3://mine/dir/00{n}7.jsonl" for n in range(10)]
+    monkeypatch.setattr(buckets, "MOST_PAGES", 1)
+    with pytest.raises(BucketError, match="too many objects in bucket 'mine'"):
+        await objects.objects("s3://mine/*none.jsonl")
     simulator.buckets.put("s3://mine/dir/more.jsonl", b"")
+    monkeypatch.undo()
     with pytest.raises(BucketError, match="more than 1,000"):
         await objects.objects("s3://mine/dir/")
 

@@ -23,19 +23,19 @@ LIMIT = Decimal(20)
 ROOMS = [Decimal("0.05") * 2**number for number in range(7)]
 """How much is left of the limit at the beginning: the first room that lets some requests through."""
 SOME, MOST = 5, 600
-"""So many requests must be answered, and so many must spend the room."""
+"""How many requests must be answered at least, and how many must be enough to spend what is left."""
 SENT = ("content-type", "anthropic-version", "anthropic-beta", "accept", "user-agent")
 FINAL = ("limit-exceeded", "limit-too-small")
 """The refusals of a cap."""
 LEAST = Decimal("0.95")
-"""So much of the limit is spent before the first refusal."""
+"""The share of the limit that must be spent before the first refusal."""
 SentRequest = tuple[str, dict[str, str], str]
 """Path, headers and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """What came of it.
+    """The outcome for one agent.
 
     Attributes:
         spent: What was spent of the limit at the refusal, in US dollars.

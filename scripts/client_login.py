@@ -1,7 +1,7 @@
 """Claude Code's login at a gateway with https, in a terminal, with oidc-provider from npm as the identity provider.
 
-It is the walk of a new colleague: nothing of paig is on the machine, only managed settings that name the gateway. What
-Claude Code asks in the terminal is answered as a person would, and each answer counts as a step.
+A new colleague logs in so: nothing of paig is on the machine, only managed settings that name the gateway. The script
+answers what Claude Code asks in the terminal as a person would, and counts each answer as a step.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ HOST, ADDRESS, PORT = "gateway.example", "10.0.0.1", 8443
 URL = f"https://{HOST}:{PORT}"
 PERSON, GROUP = "bob", "team-research"
 SECONDS, QUIET = 120, 1.5
-"""How long the whole may take, and how long a person looks before the next key."""
+"""How long the login and the answer may take, and how long a person looks before the next key."""
 SETTLED = 5
-"""The answer is complete when nothing is asked for so many looks: the simulated model calls tools one after another."""
+"""The answer is complete after so many looks without another request: the simulated model calls tool after tool."""
 ROWS, COLUMNS = 50, 160
 MANAGED = {"forceLoginMethod": "gateway", "forceLoginGatewayUrl": URL, "parentSettingsBehavior": "merge"}
 CONFIG = """
@@ -80,7 +80,7 @@ class Answer:
 
 @dataclass
 class Login:
-    """What came of it.
+    """The outcome of a login.
 
     Attributes:
         steps: What the person did, in order.
@@ -192,7 +192,7 @@ class Terminal:
         self.ended = False
 
     def read(self) -> None:
-        """Take what is shown within the time that a person looks; what turns round meanwhile never ends."""
+        """Read for as long as a person looks: the spinner never stops, so there is no silence to wait for."""
         until = time.monotonic() + QUIET
         while not self.ended and (left := until - time.monotonic()) > 0:
             if select.select([self._at], [], [], left)[0]:
@@ -205,7 +205,7 @@ class Terminal:
         self.shown = _CONTROL.sub("", self._raw.decode("utf-8", "replace"))
 
     def screen(self) -> str:
-        """What was shown, without what turns round."""
+        """What was shown, without the spinner."""
         return _SPINNER.sub("", self.shown)
 
     def type(self, *keys: str) -> None:

@@ -100,12 +100,12 @@ The gateway speaks the protocol that Claude Code 2.1.332 describes (`claude gate
 | `GET /managed/settings` | `claude_settings`, with a checksum; 404 where there are none |
 | `/v1/messages`, `/v1/messages/count_tokens`, `GET /v1/models` | at the [one address](../clients.md#one-address-for-every-api) |
 
-**What was run.** `make clients` runs this walk in a terminal, against `paig serve` with https in a network in which every address
-is recorded, with [oidc-provider](https://www.npmjs.com/package/oidc-provider) as the identity provider. The machine has nothing of
-paig but the managed settings. A person has ten steps to the first answer, of which three are the login's: choose a theme, connect,
-trust the gateway's certificate, confirm the code in the browser, confirm the account, read that the login succeeded, read the notes
-on security, trust the folder, ask, read the answer. Every row is the person's key's; the key went to no other host. `/logout` was
-tried by hand: the key is gone. Claude Code required:
+**What was run.** `make clients` logs in with Claude Code in a terminal, against `paig serve` with https in a network in which every
+address is recorded, with [oidc-provider](https://www.npmjs.com/package/oidc-provider) as the identity provider. The machine has
+nothing of paig but the managed settings. A person takes ten steps to the first answer: choose a theme, connect, trust the gateway's
+certificate, confirm the code in the browser, confirm the account, read that the login succeeded, read the notes on security, trust
+the folder, ask, read the answer. Every row belongs to the person's key, which went to no other host. `/logout` was tried by hand: it
+deletes the key. Claude Code required:
 
 - **A certificate that the machine trusts.** With a certificate authority of your own, install that in the system, or name its
   file in `NODE_EXTRA_CA_CERTS`; otherwise Claude Code says "Could not verify the gateway's TLS certificate" and sends nothing.

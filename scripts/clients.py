@@ -407,10 +407,10 @@ simulated providers, in a network in which every host name and address leads to 
 
 CAPS = """## Agents at a cap
 
-Each agent's requests were sent again and again with a key of `paig keys create NAME --for AGENT`, most of whose $20 for
-the day was spent, until one was refused. Such a key lowers an output maximum that does not fit
-(`when_tight = "lower"`). No request may be refused while its input and a short answer fit at worst: what is left at the
-end is less than that.
+Each agent got a key of `paig keys create NAME --for AGENT`, most of whose $20 for the day was spent. Its requests were
+sent again and again with this key, until one was refused. Such a key lowers an output maximum that does not fit
+(`when_tight = "lower"`). A request may be refused only if the most that its input and a short answer can cost is more
+than what is left of the cap.
 
 | agent | answered | with a lowered maximum | then | spent of $20 |
 |---|---|---|---|---|

@@ -7,8 +7,9 @@ One row of `PROJECT_FILES` for each client. `paig run` overrides most of them; a
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MOST_BYTES = 1 << 20
@@ -21,11 +22,13 @@ class ProjectFiles:
 
     Attributes:
         paths: Files, relative to the project's folder.
-        names: The settings that decide where it sends its requests, and with which key.
+        names: The settings that decide where it sends its requests, and with which key; regular expressions.
+        harmless: Values of them that lead to the gateway, besides its address and the variable of its key.
     """
 
     paths: Sequence[str]
     names: Sequence[str]
+    harmless: Sequence[str] = ()
 
 
 _CLAUDE = ProjectFiles(
@@ -44,11 +47,13 @@ _GEMINI = ProjectFiles(
 )
 PROJECT_FILES: Mapping[str, ProjectFiles] = {
     **dict.fromkeys(("claude-code", "claude-code-bedrock", "claude-code-vertex"), _CLAUDE),
-    **dict.fromkeys(("gemini-cli", "gemini-cli-vertex"), _GEMINI),
-    "codex": ProjectFiles((".codex/config.toml",), ("model_provider", "openai_base_url", "base_url")),
+    "gemini-cli": replace(_GEMINI, harmless=["gemini-api-key"]),
+    "gemini-cli-vertex": replace(_GEMINI, harmless=["vertex-ai"]),
+    "codex": ProjectFiles((".codex/config.toml",), ("model_provider", "openai_base_url", "base_url"), ["paig"]),
     "qwen-code": ProjectFiles(
         (".qwen/settings.json", ".qwen/.env", ".env"),
         ("OPENAI_BASE_URL", "OPENAI_API_KEY", "baseUrl", "selectedType"),
+        ["openai"],
     ),
     "opencode": ProjectFiles(
         ("opencode.json", "opencode.jsonc", ".opencode/opencode.json", ".opencode/opencode.jsonc"),
@@ -65,7 +70,7 @@ PROJECT_FILES: Mapping[str, ProjectFiles] = {
 
 @dataclass(frozen=True, slots=True)
 class ProjectSetting:
-    """A setting of a project that does not name the gateway.
+    """A setting of a project that does not lead to the gateway.
 
     Attributes:
         path: The file.
@@ -76,23 +81,26 @@ class ProjectSetting:
     name: str
 
 
-def elsewhere(client: str, gateway: str, folder: Path, home: Path) -> Iterator[ProjectSetting]:
-    """The settings of the project that a folder belongs to, the first of each file that does not name the gateway.
+def overriding_settings(client: str, gateway: str, folder: Path, home: Path) -> Iterator[ProjectSetting]:
+    """The settings of a project that do not lead to the gateway: at most one of each file.
 
     Args:
-        client: What `--for` takes; one that reads nothing in a project has none.
+        client: What `--for` or `paig setup` takes. A client without a row has no such settings.
         gateway: The gateway's address.
-        folder: Where the client is started.
-        home: The person's own folder, whose files are no project's.
+        folder: Where the client is started, in the project.
+        home: The person's own folder, whose files belong to no project.
     """
     known = PROJECT_FILES.get(client)
     if known is None:
         return
     setting = re.compile(rf"""(?<![\w-])({"|".join(known.names)})["']?\s*[:=]\s*("[^"\n]*"|'[^'\n]*'|[^\s,#]+)""")
-    for place in _project(folder, home):
+    right = re.compile(
+        "|".join((rf"{re.escape(gateway)}(?:/.*)?", r"\$?\{?(?:env:)?PAIG_API_KEY\}?", *map(re.escape, known.harmless)))
+    )
+    for place in _project(folder.resolve(), home.resolve()):
         for path in (place / name for name in known.paths):
             for found in setting.finditer(_text(path)):
-                if gateway not in found[2]:
+                if not right.fullmatch(found[2].strip("\"'")):
                     yield ProjectSetting(path, found[1])
                     break
 
@@ -108,11 +116,12 @@ def _project(folder: Path, home: Path) -> Iterator[Path]:
 
 
 def _text(path: Path) -> str:
-    """A file's text without whole lines of comments; empty if there is none that can be read."""
+    """A file's text without whole lines of comments; empty if it cannot be read. A pipe would be waited for."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
             return ""
         text = path.read_text("utf-8", errors="replace")
     except OSError:
         return ""
-    return re.sub(r"(?m)^\s*(?:#|//).*$", "", text)
+    return re.sub(r"(?m)^[ \t]*(?:#|//).*$", "", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -266,24 +267,57 @@ def test_a_projects_own_settings_are_told(
     assert f"{file} has {setting}, which wins over" in told
     assert "remove it, or use `paig run -- " in told
     assert told.count("wins over") == 1
-    file.write_text(f'{setting} = "http://127.0.0.1:8787/proxy/anything"')
+    for right in (f'"http://127.0.0.1:8787/proxy/a"\n{setting} = "http://127.0.0.1:8787"', "'{env:PAIG_API_KEY}'"):
+        file.write_text(f"{setting} = {right}")
+        assert "wins over" not in paig("setup", client, "--yes").err
+    for wrong in (
+        "http://127.0.0.1:8787.example",
+        "http://127.0.0.1:8787@a.example",
+        "https://a.example/{env:PAIG_API_KEY}",
+    ):
+        file.write_text(f"{setting}: '{wrong}?http://127.0.0.1:8787/'")
+        assert f"{file} has {setting}" in paig("setup", client, "--yes").err
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "text"),
+    [
+        ("codex", ".codex/config.toml", 'model_provider = "paig"'),
+        ("gemini-cli", ".gemini/settings.json", '{"security": {"auth": {"selectedType": "gemini-api-key"}}}'),
+        ("qwen-code", ".qwen/settings.json", '{"security": {"auth": {"selectedType": "openai"}}}'),
+    ],
+)
+def test_a_projects_settings_may_choose_the_gateway(
+    paig: Paig, person: Path, monkeypatch: pytest.MonkeyPatch, client: str, name: str, text: str
+) -> None:
+    """A project may have the setting that `paig setup` writes."""
+    file = person / "project" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    monkeypatch.chdir(person / "project")
     assert "wins over" not in paig("setup", client, "--yes").err
+    file.write_text(text.replace('": "', '": "x').replace('= "', '= "x'))
+    assert f"{file} has " in paig("setup", client, "--yes").err
 
 
 def test_a_run_tells_what_it_overrides(person: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line, and the client is started all the same."""
+    """In one line, and the client is started. A pipe is not waited for, and blank lines take no time."""
     project, programs = person / "project", person / "bin"
     for folder in (project, programs):
         folder.mkdir(parents=True)
-    (project / "opencode.json").write_text('{"provider": {"x": {"options": {"baseURL": "https://x.example"}}}}')
+    settings = '{"provider": {"x": {"options": {"baseURL": "https://x.example"}}}}'
+    (project / "opencode.json").write_text("\n" * 500_000 + settings)
+    os.mkfifo(project / "opencode.jsonc")
     program = programs / "opencode"
     program.write_text("#!/bin/sh\necho started\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.chdir(project)
     code = "from paig_client.cli import main; main()"
-    ran = subprocess.run([sys.executable, "-c", code, "run", "opencode"], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "run", "opencode"], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (ran.returncode, ran.stdout) == (0, "started\n")
     assert ran.stderr.count("\n") == 1
     assert "opencode.json has baseURL" in ran.stderr
-    assert "this run goes to the gateway all the same" in ran.stderr
+    assert "when OpenCode is started without `paig run`" in ran.stderr

@@ -99,7 +99,7 @@ class ProviderSpec(Spec):
     location: str | None = None
     token_url: str | None = None
     storage_url: str | None = None
-    """Where buckets are that batches are made of; Google's or Amazon's own if left out."""
+    """The address of the storage that has the buckets of batches; Google's or Amazon's own if left out."""
     region: str | None = None
     workspace: str | None = None
     api_version: str | None = None

@@ -91,7 +91,7 @@ def run(
         raise typer.Exit(127)
     access = _access(url, profile, names)
     for name in names:
-        _tell_project(name, access.root.value, "this run goes to the gateway all the same" if name in own else None)
+        _warn_of_project(name, access.root.value, overridden=name in own)
     changes = _variables(names, access)
     environment = {name: value for name, value in os.environ.items() if name not in changes}
     environment |= {name: value for name, value in changes.items() if value is not None}
@@ -128,7 +128,7 @@ def setup(
             return
         access = _access(url, profile, [client])
         changes = plan(client, access.base_url, access.secret.value, _folder())
-        _tell_project(client, access.root.value)
+        _warn_of_project(client, access.root.value)
         if not changes.files:
             return say(f"{SETUPS[client].title} is set up already.")
         for line in changes.diff():
@@ -141,17 +141,19 @@ def setup(
     say(f"Wrote {', '.join(map(str, changes.files))}. `paig setup {client} --undo` restores it.")
 
 
-def _tell_project(client: str, gateway: str, instead: str | None = None) -> None:
-    """Say which settings of the project here win over the gateway's, and what to do, or what happens `instead`."""
+def _warn_of_project(client: str, gateway: str, *, overridden: bool = False) -> None:
+    """Say which settings of the project here win over the gateway's, unless `paig run` has overridden them."""
     from paig_client.environment import CLIENTS
-    from paig_client.project_files import elsewhere
+    from paig_client.project_files import overriding_settings
     from paig_client.setup import SETUPS
 
     title = CLIENTS[client].title if client in CLIENTS else SETUPS[client].title
     program = next(iter(CLIENTS[client].programs), None) if client in CLIENTS else None
-    advice = instead or f"remove it{f', or use `paig run -- {program}`' if program else ''}"
-    for found in elsewhere(client, gateway, Path.cwd(), Path.home()):
-        say(f"! {found.path} has {found.name}, which wins over what {title} is given here: {advice}.")
+    advice = f"what {title} is given here: remove it{f', or use `paig run -- {program}`' if program else ''}"
+    if overridden:
+        advice = f"the gateway's settings when {title} is started without `paig run`"
+    for found in overriding_settings(client, gateway, Path.cwd(), Path.home()):
+        say(f"! {found.path} has {found.name}, which wins over {advice}.")
 
 
 def _title(program: str) -> str:
@@ -219,17 +221,17 @@ def _variables(names: list[str], access: Access) -> dict[str, str | None]:
 
 
 def _assignment(shell: Shell, name: str, value: str | None) -> str:
-    words = SHELLS[shell]
-    return words.unset.format(name) if value is None else words.set.format(name, words.quote(value))
+    syntax = SHELLS[shell]
+    return syntax.unset.format(name) if value is None else syntax.set.format(name, syntax.quote(value))
 
 
 def _single(escape: Mapping[str, str]) -> Callable[[str], str]:
-    """Quotes with single quotes, inside which the shell still reads some characters."""
+    """A function that puts a value in single quotes, and escapes what the shell does not take literally there."""
     table = str.maketrans(dict(escape))
     return lambda value: f"'{value.translate(table)}'"
 
 
-class _Words(NamedTuple):
+class _ShellSyntax(NamedTuple):
     """How a shell sets a variable, unsets it, and quotes a value."""
 
     set: str
@@ -237,12 +239,18 @@ class _Words(NamedTuple):
     quote: Callable[[str], str] = shlex.quote
 
 
-SHELLS: Mapping[Shell, _Words] = {
-    "sh": _Words("export {}={}", "unset {}"),
-    "fish": _Words("set -gx {} {};", "set -e {};", _single({"\\": "\\\\", "'": "\\'"})),
-    "csh": _Words("setenv {} {};", "unsetenv {};", _single({"'": "'\\''", "!": "\\!"})),
-    "powershell": _Words("$env:{} = {}", "Remove-Item Env:{} -ErrorAction Ignore", _single({"'": "''"})),
-    "cmd": _Words('set "{}={}"', 'set "{}="', str),
-    "dotenv": _Words("{}={}", "{}=''"),
+POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"
+"""Each of them ends a text in single quotes."""
+SHELLS: Mapping[Shell, _ShellSyntax] = {
+    "sh": _ShellSyntax("export {}={}", "unset {}"),
+    "fish": _ShellSyntax("set -gx {} {};", "set -e {};", _single({"\\": "\\\\", "'": "\\'"})),
+    "csh": _ShellSyntax("setenv {} {};", "unsetenv {};", _single({"'": "'\\''", "!": "\\!"})),
+    "powershell": _ShellSyntax(
+        "$env:{} = {}",
+        "Remove-Item Env:{} -ErrorAction Ignore",
+        _single({mark: mark * 2 for mark in POWERSHELL_QUOTES}),
+    ),
+    "cmd": _ShellSyntax('set "{}={}"', 'set "{}="', str),
+    "dotenv": _ShellSyntax("{}={}", "{}=''"),
 }
 """By what `--shell` takes."""

@@ -90,7 +90,7 @@ _OPERATIONS: Sequence[tuple[Permission | None, str, str]] = (
 )
 """Each permission, the operations that need it in the whole gateway, and those that need it in some project.
 
-`adopt_stored_objects` is among the first: it shows a project objects that may belong to others, as `stored = "shared"`.
+`adopt_stored_objects` is not for a project alone: it can give a project objects of others, as `stored = "shared"` does.
 """
 
 OPERATIONS: Mapping[str, Needs] = {

@@ -25,7 +25,7 @@ _FALLBACK = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
 """The code of an error that the framework raises by status alone."""
 
 _SAYS = {
-    "Extra inputs are not permitted": "this object does not have the field: check its spelling or leave it out",
+    "Extra inputs are not permitted": "is not a field of this object: check its spelling or leave it out",
     "Field required": "is needed",
     "Input should be a valid dictionary": "must be a JSON object",
 }

@@ -80,7 +80,10 @@ def _address(row: ProviderRow) -> tuple[str, str | None, str | None]:
 
 
 def origin(kind: str, base_url: str | None, storage_url: str | None = None) -> str:
-    """Scheme, host and port of a base URL, in one spelling; the kind, if none is given. So for a place of storage."""
+    """Scheme, host and port of a base URL, in one spelling; the kind, if none is given.
+
+    If there is a storage URL, its scheme, host and port follow.
+    """
     if storage_url is not None:
         return f"{origin(kind, base_url)} and {origin(kind, storage_url)}"
     if base_url is None:

@@ -226,6 +226,14 @@ def test_env_speaks_other_shells(paig: Paig, logged_in: str, shell: str, line: s
     assert line in paig("env", "--shell", shell).out
 
 
+def test_typographic_quotes_end_no_text_in_powershell(
+    paig: Paig, logged_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PowerShell takes them for quotes."""
+    monkeypatch.setenv("PAIG_API_KEY", "paig_\u2019; id; \u2018")
+    assert "$env:PAIG_API_KEY = 'paig_\u2019\u2019; id; \u2018\u2018'" in paig("env", "--shell", "powershell").out
+
+
 BY_ENVIRONMENT = sorted(name for name, client in CLIENTS.items() if any(client.variables("", "").values()))
 
 

@@ -13,7 +13,7 @@ from tests.client.cli.conftest import Paig
 
 pytestmark = pytest.mark.slow
 
-KEY = "paig_it's $HOME \\ \\' \"%PATH%\" `id` #;"
+KEY = "paig_it's $HOME \\ \\' \"%PATH%\" `id` #; !id \u2018\u2019"
 SHOWN = ("PAIG_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
 PRINT = "printenv " + "; printenv ".join(SHOWN)
 EVALUATE: Mapping[str, tuple[str, list[str]]] = {

@@ -36,7 +36,7 @@ BAD: Mapping[str, tuple[str, str, dict[str, Any], str, str]] = {
         "/keys",
         {"json": {"name": "x", "colour": 1}},
         "invalid",
-        "does not have the field",
+        "colour: is not a field of this object",
     ),
     "unknown inner": (
         "POST",

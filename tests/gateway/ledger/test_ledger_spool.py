@@ -34,12 +34,12 @@ def down(monkeypatch: pytest.MonkeyPatch) -> Down:
     down = Down()
     for connection in (SqliteConnection, PostgresConnection):
 
-        def read_spool(self: Any, wanted: Any, real: Any = connection.read) -> Any:
+        def read(self: Any, wanted: Any, real: Any = connection.read) -> Any:
             if down.value:
                 raise sqlite3.OperationalError("disk I/O error")
             return real(self, wanted)
 
-        monkeypatch.setattr(connection, "read", read_spool)
+        monkeypatch.setattr(connection, "read", read)
     return down
 
 

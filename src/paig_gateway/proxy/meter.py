@@ -24,7 +24,7 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.formats import framing
 from paig_gateway.formats import reading as json_reading
 from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, StreamEvent
-from paig_gateway.formats.folding import END, PARTIAL, mapping
+from paig_gateway.formats.folding import END, PARTIAL, each, mapping
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.judgement import is_error_page, judge
 from paig_gateway.formats.splice import splice_event
@@ -253,8 +253,10 @@ class StreamMeter:
         return any(data.startswith(b"{") and data != b"{}" and not json_reading.members(data) for data in found)
 
     def has_content(self) -> bool:
-        """Whether the stream had text, or something else that was generated."""
-        return bool(self._more or self._counted) or self._count(self._kept) != (0, Generated())
+        """Whether the stream had text, output items, or something else that was generated."""
+        if self._more or self._counted or each(self.body.get("output")):
+            return True
+        return self._count(self._kept) != (0, Generated())
 
     def is_refusal(self) -> bool:
         """Whether the stream had an error and nothing that a provider could bill."""
@@ -267,7 +269,10 @@ class StreamMeter:
         self._count_more()
         size, generated = self._count(self._kept)
         size += self._counted + self._unsplit
-        return estimate(self.fmt, self.call, self.body, size, generated + self._generated, self.price_lookup)
+        generated += self._generated
+        if each(self.body.get("output")) and (size, generated) == (0, Generated()):
+            return None  # its items came whole, and their size was not kept
+        return estimate(self.fmt, self.call, self.body, size, generated, self.price_lookup)
 
 
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')

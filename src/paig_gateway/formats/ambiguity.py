@@ -44,7 +44,7 @@ _LARGEST_REREAD = 256 * 1024
 """Bytes of an object that is read a second time, by a slower parser, where names may be written with escapes."""
 
 MOST_MEMBERS = 1_000
-"""Members that a request body, its settings and its tools may have of their own."""
+"""Members that a request body may have at its top level, and each of its settings and tools."""
 
 MOST_TOOLS = 10_000
 """Tools of a request; OpenAI takes 128."""
@@ -58,7 +58,7 @@ MOST_OVERLONG = 10_000
 MOST_BROKEN = 100_000
 """Bytes of a body that are not UTF-8."""
 
-BATCH = 20
+BATCH_FACTOR = 20
 """How many times as many values the body of a batch may have: its requests are read in a thread."""
 
 _WHITESPACE = (b" ", b"\n", b"\r", b"\t")
@@ -78,8 +78,8 @@ def check_json(body: bytes, most_values: int = MOST_VALUES) -> None:
     # Nothing else is served while a body is read, so what takes long for its size is refused.
     if has_more_values(body, most_values):
         raise MalformedRequest(
-            f"The body has more than {most_values} values (objects and lists count as five): send less at once, "
-            "or have max_body_values raised in paig.toml."
+            f"The body has more than {most_values:,} values (objects and lists count as five): send less at once, "
+            "or raise `[server] max_body_values`."
         )
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return

@@ -95,7 +95,7 @@ class _Object(list[tuple[str, object]]):
 
 
 def _object(pairs: list[tuple[str, object]]) -> _Object:
-    """The same; a function in Python, so that other threads have their turn while a large body is read."""
+    """An `_Object`; made by a function in Python, so that other threads have their turn while a large body is read."""
     return _Object(pairs)
 
 

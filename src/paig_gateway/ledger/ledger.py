@@ -134,7 +134,7 @@ def read_spool(path: Path) -> Iterator[Unrecorded]:
         try:
             yield msgspec.json.decode(line, type=Unrecorded)
         except msgspec.DecodeError as error:  # cut off when its process died
-            log.error("cannot read_spool line %d of %s: %s", number, path, error)
+            log.error("cannot read line %d of %s: %s", number, path, error)
 
 
 MAX_WAIT_SECONDS = 2.0

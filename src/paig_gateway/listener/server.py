@@ -185,7 +185,9 @@ class Server(uvicorn.Server):
                     self._protocol, client, ssl=self.config.ssl, ssl_handshake_timeout=self._handshake
                 )
             )
-        await asyncio.gather(*handshakes, return_exceptions=True)  # one that fails is closed by the loop
+        with contextlib.suppress(TimeoutError):  # a handshake that fails, or takes longer, is closed by the loop
+            async with asyncio.timeout(STOP_LINGER_SECONDS):
+                await asyncio.gather(*handshakes, return_exceptions=True)
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
         """Wait for a condition, for at most some seconds, or until a second Ctrl-C."""

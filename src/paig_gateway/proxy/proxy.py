@@ -375,11 +375,11 @@ class Proxy:
             reservation = self._reservation(exchange, order)
             recording = recorded_by(exchange, reservation.ceiling)
             held: Held | None = None
-            if recording != "hold":
-                pass
-            elif (held := await self._hold(exchange, order, reservation)) is not None:
+            if recording == "hold":
+                held = await self._hold(exchange, order, reservation)
+            if held is not None:
                 exchange, order, reservation = held.exchange, held.order, held.reservation
-            else:
+            elif recording == "hold":
                 # The ledger may have written the reservation before it went down, so this one gets another id.
                 exchange = replace(exchange, id=new_request_id(exchange.time))
                 reservation, recording = replace(reservation, id=exchange.id), "late"
@@ -388,9 +388,8 @@ class Proxy:
             raise
         self.observer.started(exchange, reservation)
         outcome = Outcome(not_tried=dict(held.passed_over) if held is not None else {})
-        if recording != "hold":
-            funds = RequestFunds()
-        else:
+        funds = RequestFunds()
+        if recording == "hold":
             extend = partial(self.ledger.extend, exchange.id)
             funds = RequestFunds(reservation.ceiling, extend, reservation.limits, partial(binding_limits, exchange))
         try:
@@ -461,7 +460,7 @@ class Proxy:
             decisions.client_left()
             if relay is not None:
                 relay.response.resume()
-            drain = loop.call_later(self._drain_seconds(exchange, outcome.candidate), drained)
+            drain = drain or loop.call_later(self._drain_seconds(exchange, outcome.candidate), drained)
 
         client.cycle.on_gone = gone
         try:

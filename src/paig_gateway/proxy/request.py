@@ -398,7 +398,7 @@ def read_call(
     """Read a request, including a more expensive service tier or a longer window that only its headers ask for.
 
     Args:
-        most_values: The values that its body may have; for a batch `ambiguity.BATCH` times as many.
+        most_values: The values that its body may have; for a batch `ambiguity.BATCH_FACTOR` times as many.
 
     Raises:
         GatewayError: `bad-request`, also if the request can be read in two ways.
@@ -408,7 +408,7 @@ def read_call(
             if stated.misfit:
                 raise MalformedRequest(stated.misfit)
             form.check(plain, stated.content_type)
-            ambiguity.check_json(plain, most_values * ambiguity.BATCH if fmt.batch else most_values)
+            ambiguity.check_json(plain, most_values * ambiguity.BATCH_FACTOR if fmt.batch else most_values)
             may_be_json = not stated.content_type or b"json" in stated.content_type.lower()
             if not fmt.metered and may_be_json and plain.lstrip()[:1] in _BEGIN_JSON:
                 reading.check(plain)

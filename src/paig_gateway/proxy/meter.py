@@ -270,10 +270,17 @@ class StreamMeter:
         size, generated = self._count(self._kept)
         size += self._counted + self._unsplit
         generated += self._generated
-        if each(self.body.get("output")) and (size, generated) == (0, Generated()):
-            return None  # its items came whole, and their size was not kept
+        if (size, generated) == (0, Generated()) and self._has_uncounted_items():
+            return None
         return estimate(self.fmt, self.call, self.body, size, generated, self.price_lookup)
 
+    def _has_uncounted_items(self) -> bool:
+        """Whether an output item with text ended: of a stream without deltas, its size was not kept."""
+        return any(item.get("type") not in _TEXTLESS for item in map(mapping, each(self.body.get("output"))))
+
+
+_TEXTLESS = ("reasoning", "web_search_call", "file_search_call")
+"""Output items whose end brings no text beyond what else is counted."""
 
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')
 _CANDIDATES = 16

@@ -42,6 +42,17 @@ def root(url: str) -> str:
     return f"{scheme}://{netloc}{path.removesuffix(PROXY)}"
 
 
+def from_here(url: str) -> str:
+    """The address at which this machine reaches a gateway, which may listen at all addresses."""
+    return url.replace("://0.0.0.0", "://127.0.0.1", 1).replace("://[::]", "://[::1]", 1)
+
+
+def without_proxy(url: str) -> dict[str, None]:
+    """The `mounts` of an HTTP client that reaches a gateway on this machine, whatever proxy the environment names."""
+    host = urlsplit(url).hostname or ""
+    return {f"all://[{host}]" if ":" in host else f"all://{host}": None} if is_loopback(url) else {}
+
+
 def is_loopback(url: str) -> bool:
     """Whether the address stays on this machine."""
     try:

@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 import httpx2
 from pydantic import ValidationError
 
-from paig_client.addresses import ADMIN, DEFAULT_ROOT, is_loopback, root
+from paig_client.addresses import ADMIN, DEFAULT_ROOT, root, without_proxy
 from paig_client.admin_errors import (
     REFUSALS,
     AdminError,
@@ -193,7 +193,7 @@ class AdminClient(ReportCalls):
             headers=_headers(token),
             timeout=_timeout(timeout),
             verify=verify,
-            mounts=_mounts(self.url),
+            mounts=without_proxy(self.url),
         )
         self.providers = Providers(self, "providers", Provider, Provider)
         self.routes: Collection[RouteSpec, Route, Route] = Collection(self, "routes", Route, Route)
@@ -259,7 +259,7 @@ class AsyncAdminClient(ReportCalls):
             headers=_headers(token),
             timeout=_timeout(timeout),
             verify=verify,
-            mounts=_mounts(self.url),
+            mounts=without_proxy(self.url),
         )
         self.providers = AsyncProviders(self, "providers", Provider, Provider)
         self.routes: AsyncCollection[RouteSpec, Route, Route] = AsyncCollection(self, "routes", Route, Route)
@@ -323,11 +323,6 @@ def _timeout(seconds: float) -> httpx2.Timeout:
 
 def _quiet() -> httpx2.Timeout:
     return httpx2.Timeout(TIMEOUT, connect=5, read=QUIET)
-
-
-def _mounts(url: str) -> dict[str, None]:
-    """Hosts to reach without the environment's proxy: a gateway on this machine."""
-    return {f"all://{httpx2.URL(url).host}": None} if is_loopback(url) else {}
 
 
 def _resume(last_event_id: str | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from paig_client import profiles
-from paig_client.addresses import is_loopback
+from paig_client.addresses import from_here, is_loopback
 from paig_client.credentials import Access, CredentialError
 
 LISTENING = "listening"
@@ -61,7 +61,7 @@ def check(access: Access) -> None:
     if addresses and access.secret.local:
         if not any(_same(root, port, address) for address in addresses):
             raise WrongListenerError(
-                f"The gateway of {profiles.home()} does not listen at {root} but at {', '.join(addresses)}. Its admin"
+                f"The gateway of {profiles.home()} does not listen at {root} but at {', '.join(map(from_here, addresses))}. Its admin"
                 " token is not sent elsewhere. Use that address, or set PAIG_ADMIN_TOKEN."
             )
         return

@@ -158,6 +158,18 @@ def test_a_local_gateway_is_reached_past_a_proxy(gateway: str, monkeypatch: pyte
         assert admin.health().status == "ok"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_no_spelling_of_this_machine_asks_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens at the address, and the proxy was not asked either."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with AdminClient(f"http://{host}:9", token=TOKEN) as admin, pytest.raises(GatewayUnreachable, match=":9"):
+            admin.health()
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
 def test_events_are_read_and_resumed(admin: AdminClient, double: Double) -> None:
     """A broken stream raises; the last event's id goes on where it broke."""
     double.events = [json.dumps(request_row(f"req_{n}")) for n in (1, 2)]

@@ -49,6 +49,15 @@ def test_the_found_token_goes_to_the_running_gateway_alone(clean_environment: Pa
     check(access(squatter))  # it is ours
 
 
+@pytest.mark.parametrize(("listens", "use"), [("http://0.0.0.0:1", "127.0.0.1"), ("http://[::]:1", r"\[::1\]")])
+def test_where_it_listens_at_all_addresses_one_is_named(clean_environment: Path, listens: str, use: str) -> None:
+    """The advice is an address that can be used, for `[::]` and `0.0.0.0` can not."""
+    with gateway_at(clean_environment, listens):
+        check(access("http://127.0.0.1:1"))
+        with pytest.raises(WrongListenerError, match=f"but at http://{use}:1"):
+            check(access("http://127.0.0.1:2"))
+
+
 def test_localhost_must_mean_the_gateway(
     clean_environment: Path, squatter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx2
 
-from paig_client.addresses import PROXY, is_loopback
+from paig_client.addresses import PROXY, without_proxy
 from paig_client.admin_errors import in_words
 from paig_client.errors import PaigError, RouteNotFound, from_response
 from paig_client.tls import verification
@@ -40,9 +40,8 @@ def key_refusal(root: str, key: str) -> PaigError | None:
 
 
 def _get(root: str, path: str, headers: dict[str, str]) -> httpx2.Response:
-    mounts = {f"all://{httpx2.URL(root).host}": None} if is_loopback(root) else {}
     try:
-        with httpx2.Client(timeout=5, mounts=mounts, verify=verification(root)) as http:
+        with httpx2.Client(timeout=5, mounts=without_proxy(root), verify=verification(root)) as http:
             return http.get(root + path, headers=headers)
     except httpx2.TransportError as error:
         raise Unreachable(f"no gateway answers at {root}: {in_words(error)}") from error

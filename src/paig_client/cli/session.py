@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paig_client.addresses import is_loopback
+from paig_client.addresses import from_here, is_loopback
 from paig_client.api.vocabulary import SecretStore
 from paig_client.cli.limits import print_limits
 from paig_client.cli.options import JsonOption, Profile, Url, confirm, holding_key, secret_input
@@ -124,7 +124,8 @@ def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -
     if found.unreachable is not None:
         say(f"paig: {found.unreachable}")
         for one in found.gateways:
-            say(f"The gateway of {found.home} listens at {one.url}: use --url {one.url}, or set PAIG_URL.")
+            url = from_here(one.url)
+            say(f"The gateway of {found.home} listens at {url}: use --url {url}, or set PAIG_URL.")
         if found.problem:
             say(f"It cannot start with {found.home}: {found.problem}")
         elif not found.gateways and is_loopback(found.root.value):

@@ -57,8 +57,9 @@ class SseSplitter:
             return None
         buffer = self._buffer
         buffer += chunk
-        end = buffer.rfind(b"\n\n") + 2
+        end = buffer.rfind(b"\n\n", self._scanned) + 2
         if end < 2:
+            self._scanned = max(0, len(buffer) - 1)
             return b""
         block = bytes(buffer[:end])
         del buffer[:end]
@@ -105,6 +106,9 @@ def parse_sse(raw: bytes) -> StreamEvent:
 
 MAX_FRAME = 24 * 1024 * 1024
 """Bytes of the largest frame taken for one; AWS sends none above 16 MiB of payload."""
+
+MAX_FRAME_HEADERS = 128 * 1024
+"""Bytes of the headers of a frame, as AWS documents."""
 
 _PRELUDE = struct.Struct(">III")
 _CRC = struct.Struct(">I")
@@ -175,7 +179,7 @@ def _frame_length(buffer: bytes | bytearray, start: int) -> int:
     length, headers, check = _PRELUDE.unpack_from(buffer, start)
     if crc32(buffer[start : start + 8]) != check:
         raise CorruptFrame("the checksum of a frame's prelude is wrong")
-    if not _OVERHEAD + headers <= length <= MAX_FRAME:
+    if not _OVERHEAD + headers <= length <= MAX_FRAME or headers > MAX_FRAME_HEADERS:
         raise CorruptFrame(f"a frame of {length} bytes with {headers} bytes of headers")
     return int(length)
 

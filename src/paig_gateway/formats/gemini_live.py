@@ -42,11 +42,17 @@ def camel_case(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
-def in_camel_case(found: object) -> object:
+_DEEPEST = 32
+"""Levels of a message whose names are put into camel case; none below them matters."""
+
+
+def in_camel_case(found: object, levels: int = _DEEPEST) -> object:
     """Names in camel case; values unchanged."""
+    if not levels:
+        return found
     if isinstance(found, Mapping):
-        return {camel_case(str(name)): in_camel_case(value) for name, value in found.items()}
-    return [in_camel_case(value) for value in found] if isinstance(found, list) else found
+        return {camel_case(str(name)): in_camel_case(value, levels - 1) for name, value in found.items()}
+    return [in_camel_case(value, levels - 1) for value in found] if isinstance(found, list) else found
 
 
 def usage_of(top: Mapping[str, reading.Raw]) -> Json:

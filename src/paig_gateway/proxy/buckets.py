@@ -58,6 +58,7 @@ class Store:
         scheme: The scheme of its URIs.
         auth: How requests to it are authenticated.
         bucket: What a bucket's name looks like.
+        wildcards: The provider's wildcards besides `*`, which may stand for objects that the gateway would not read.
         rights: What the provider's account needs, to read and to list objects.
         object: The address of an object: the settings, bucket and name.
         folder: The address of a page of a list: the settings, bucket, prefix and token.
@@ -67,6 +68,7 @@ class Store:
     scheme: str
     auth: AuthScheme
     bucket: re.Pattern[str]
+    wildcards: re.Pattern[str]
     rights: str
     object: Callable[[Mapping[str, str], str, str], str]
     folder: Callable[[Mapping[str, str], str, str, str | None], str]
@@ -121,6 +123,7 @@ STORES: Mapping[AuthScheme, Store] = {
         "gs",
         "google",
         re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"),
+        re.compile(r"[?\[\]{}]"),
         "storage.objects.get and storage.objects.list",
         lambda settings, bucket, name: f"{_google_bucket(settings, bucket)}/{quote(name, safe='')}?alt=media",
         _google_folder,
@@ -130,6 +133,7 @@ STORES: Mapping[AuthScheme, Store] = {
         "s3",
         "aws-s3",
         re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+        re.compile(r"\*.*[?\[\]]|[?\[\]].*\*"),  # Amazon has none: these would be read as ours
         "s3:GetObject and s3:ListBucket",
         lambda settings, bucket, name: f"{_amazon_bucket(settings, bucket)}/{quote(name, safe='/~')}",
         _amazon_folder,
@@ -190,6 +194,8 @@ class Buckets:
             SigningError: The credential cannot be used.
         """
         store, bucket, name = self._place(uri)
+        if store.wildcards.search(name) is not None:
+            raise BucketError(f"'{uri[:200]}' may name several objects: of wildcards, only '*' is supported")
         fixed, star, _ = name.partition("*")
         if not star and name.endswith((".jsonl", ".out")):
             return [uri]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,19 @@ async def test_what_is_no_object_is_asked_nowhere(bucket: tuple[Simulator, Bucke
     with pytest.raises(BucketError):
         async with objects.open(uri):
             pass
+    assert simulator.requests == []
+
+
+async def test_a_wildcard_that_the_gateway_does_not_know(bucket: tuple[Simulator, Buckets]) -> None:
+    """Vertex AI reads every object that a name with it means, and the gateway would hold for one alone."""
+    simulator, objects = bucket
+    google = replace(objects.provider, kind="google-vertex")
+    for name in ("x?.jsonl", "x[12].jsonl", "x{1,2}.jsonl", "x?/*.jsonl"):
+        with pytest.raises(BucketError, match="only '\\*' is supported"):
+            await replace(objects, provider=google).objects(f"gs://mine/{name}")
+    assert await objects.objects("s3://mine/x[1].jsonl") == ["s3://mine/x[1].jsonl"]
+    with pytest.raises(BucketError, match="only '\\*' is supported"):
+        await objects.objects("s3://mine/x[1]*.jsonl")
     assert simulator.requests == []
 
 

@@ -61,8 +61,9 @@ def check(access: Access) -> None:
     if addresses and access.secret.local:
         if not any(_same(root, port, address) for address in addresses):
             raise WrongListenerError(
-                f"The gateway of {profiles.home()} does not listen at {root} but at {', '.join(map(from_here, addresses))}. Its admin"
-                " token is not sent elsewhere. Use that address, or set PAIG_ADMIN_TOKEN."
+                f"The gateway of {profiles.home()} does not listen at {root} but at "
+                f"{', '.join(map(from_here, addresses))}. Its admin token is not sent elsewhere. "
+                "Use that address, or set PAIG_ADMIN_TOKEN."
             )
         return
     owner = listener_owner(urlsplit(root).hostname or "", port)

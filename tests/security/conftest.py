@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.gateway.end_to_end.conftest import environment, replay
+from tests.gateway.end_to_end.conftest import environment, replay, replayed
 
-__all__ = ["environment", "replay"]
+__all__ = ["environment", "replay", "replayed"]

@@ -84,7 +84,7 @@ def check_json(body: bytes, most_values: int = MOST_VALUES) -> None:
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return
     is_utf8 = body.isascii() or _is_utf8(body)
-    if not is_utf8 and _is_broken(body):
+    if not is_utf8 and is_broken(body):
         raise MalformedRequest("The request body is not UTF-8: send it as UTF-8.")
     found = reading.request(body)
     _check_object(body, found, "")
@@ -149,7 +149,7 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _is_broken(body: bytes) -> bool:
+def is_broken(body: bytes) -> bool:
     """Whether so much of a body is not UTF-8 that mending it would take long."""
     broken = 0
     for start in range(0, len(body), _AT_ONCE):

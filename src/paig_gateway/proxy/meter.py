@@ -17,13 +17,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import msgspec
 
 from paig_gateway.domain.money import format_usd
-from paig_gateway.formats import framing
+from paig_gateway.formats import ambiguity, framing
 from paig_gateway.formats import reading as json_reading
-from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, StreamEvent
+from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, Marker, StreamEvent
 from paig_gateway.formats.folding import END, PARTIAL, each, mapping
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.judgement import is_error_page, judge
@@ -43,7 +44,21 @@ MAX_HELD = 32 * 1024 * 1024
 KEPT_FOR_ESTIMATE = 256 * 1024
 """Bytes of a stream that are kept for an estimate, in case it ends without usage."""
 
+MOST_EVENTS = 20_000
+"""Events of a stream that may carry usage and are all read; of later ones only the last few of each part are.
 
+No provider sends so many but one that states the usage so far in every event, where the last one tells it all.
+"""
+
+_LAST_EVENTS = 4
+_PART = 8 * 1024
+"""Bytes of a block that are searched at once: what has many matches is searched again after each of them."""
+
+_MOST_HIDDEN = 64 * 1024
+"""Bytes of hidden events that are held back in case that a choice follows them."""
+
+
+_T = TypeVar("_T")
 _CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
 
 
@@ -84,6 +99,7 @@ class StreamMeter:
     _corrupt: bool = False
     _hid: bool = False
     _held: bytes = b""
+    _events: int = 0
 
     def __post_init__(self) -> None:
         make, self._parse = FRAMINGS[self.framing]
@@ -109,7 +125,9 @@ class StreamMeter:
             # A stream that cannot be parsed is still relayed.
             self._corrupt = True
             return self._splitter.rest() if rewrite else chunk
-        out = [self._watch(raw) for raw in events]
+        unread = len(events) - len(self._read_among(events))
+        out = [self._pass(raw) for raw in events[:unread]]
+        out += [self._watch(raw) for raw in events[unread:]]
         self._waiting += len(chunk) - sum(map(len, events))
         if self._waiting > MAX_HELD:
             self.unread, self._waiting = True, 0
@@ -127,22 +145,40 @@ class StreamMeter:
     def _watch_block(self, block: bytes) -> bytes:
         """Parse those events of a block that may carry usage, and pass the others on."""
         marker = self.fmt.usage_marker
-        if marker is None or self.fmt.fold is None or (match := marker.search(block)) is None:
+        if marker is None or self.fmt.fold is None or marker.search(block) is None:
             return self._pass(block)
         out: list[bytes] = []
         at = 0
-        while match is not None:
-            start = block.rfind(b"\n\n", at, match.start()) + 2
-            if start < 2:
-                start = at
-            end = block.index(b"\n\n", match.start()) + 2
-            if start > at:
-                out.append(self._pass(block[at:start]))
-            out.append(self._watch(block[start:end]))
-            at, match = end, marker.search(block, end)
-        if at < len(block):
-            out.append(self._pass(block[at:]))
+        while at < len(block):
+            cut = block.rfind(b"\n\n", at, at + _PART) + 2
+            part = block[at : cut if cut >= 2 else block.index(b"\n\n", at) + 2]
+            out.append(self._watch_part(part, marker))
+            at += len(part)
         return b"".join(out)
+
+    def _watch_part(self, part: bytes, marker: Marker | re.Pattern[bytes]) -> bytes:
+        found: list[tuple[int, int]] = []
+        at = 0
+        while (match := marker.search(part, at)) is not None:
+            before = part.rfind(b"\n\n", at, match.start())
+            start = before + 2 if before >= 0 else at
+            at = part.index(b"\n\n", match.start()) + 2
+            found.append((start, at))
+        out: list[bytes] = []
+        at = 0
+        for start, end in self._read_among(found):
+            if start > at:
+                out.append(self._pass(part[at:start]))
+            out.append(self._watch(part[start:end]))
+            at = end
+        if at < len(part):
+            out.append(self._pass(part[at:]))
+        return b"".join(out)
+
+    def _read_among(self, events: list[_T]) -> list[_T]:
+        """Those of some events that are read; see `MOST_EVENTS`."""
+        self._events += len(events)
+        return events if self._events <= MOST_EVENTS else events[-_LAST_EVENTS:]
 
     def _pass(self, raw: bytes) -> bytes:
         self._seen += len(raw)
@@ -153,8 +189,11 @@ class StreamMeter:
         """An event, after those held back if it has a choice: the usage that the gateway asked for comes last."""
         if not self._held or _CHOICE.search(raw) is None:
             return raw
+        return self._release() + raw
+
+    def _release(self) -> bytes:
         held, self._held = self._held, b""
-        return held + raw
+        return held
 
     def _watch(self, raw: bytes) -> bytes:
         self._seen += len(raw)
@@ -174,7 +213,7 @@ class StreamMeter:
         if hides and self.fmt.is_asked_only is not None and self.fmt.is_asked_only(event):
             self._hid = True
             self._held += raw
-            return b""
+            return b"" if len(self._held) <= _MOST_HIDDEN else self._release()
         if self.splice and self.framing == "sse" and "usage" in self.body:
             reading = self.reading()
             if reading.price is not None or reading.from_provider:
@@ -293,6 +332,24 @@ def last_members(end: bytes) -> Json | None:
     """
     places = [match.start() for match in _USAGE.finditer(end)][-_CANDIDATES:]
     return next(filter(None, (decode_json(b"{" + end[place:]) for place in places)), None)
+
+
+MOST_VALUES = 3_000_000
+"""Values in an answer, counted as in a request, and quotation marks: 32 MB of embeddings have 2.5 million numbers."""
+
+
+def takes_long(body: bytes) -> bool:
+    """Whether reading an answer would keep everything else waiting, so that only its end is read.
+
+    It has very many values, however few bytes each takes, or much of it is not UTF-8.
+    """
+    if len(body) * 5 <= MOST_VALUES:
+        return False
+    return (
+        body.count(b'"') > MOST_VALUES
+        or ambiguity.has_more_values(body, MOST_VALUES - body.count(b'"'))
+        or ambiguity.is_broken(body)
+    )
 
 
 def decode_json(body: bytes) -> Json | None:

@@ -36,6 +36,7 @@ from paig_gateway.proxy.meter import (
     error_in,
     error_type,
     last_members,
+    takes_long,
 )
 from paig_gateway.proxy.peek import ReadableResponse
 from paig_gateway.proxy.request import upload_session
@@ -45,6 +46,9 @@ from paig_gateway.routing.failures import UpstreamBroken, UpstreamError
 
 TAIL = 64 * 1024
 """How many bytes at the end of a long body are searched for its usage."""
+
+_MOST_DECODED = 8 * 1024 * 1024
+"""Bytes that one read of an encoded stream may decode to: nothing else is served while they are read."""
 
 _LONGEST_PREAMBLE = 4096
 """Bytes of white space after which an answer without a stream's content type is no longer searched for a stream."""
@@ -167,6 +171,8 @@ class ResponseRelay:
             plain = decode(self.headers.get("content-encoding", ""), raw, MAX_HELD)
         except ValueError:
             raise UpstreamBroken("the answer is not in its content encoding", sent=True) from None
+        if takes_long(plain):
+            raise UpstreamBroken("the answer has too many values to be read", sent=True)
         if model_lists.narrows(self.exchange, self.response.status):
             body = model_lists.narrowed(self.exchange.caller, plain)
         else:
@@ -368,9 +374,14 @@ class ResponseRelay:
         copy, self._copy = bytes(self._copy), bytearray()
         if self._whole:
             self._read_body(copy)
-        elif (body := last_members(copy)) is None or not self._charge_end(body):
-            self._charge_unread()
+        else:
+            self._charge_by_end(copy)
         self.client.end()
+
+    def _charge_by_end(self, end: bytes) -> None:
+        """Charge a body of which only the end is read."""
+        if (body := last_members(end[-TAIL:])) is None or not self._charge_end(body):
+            self._charge_unread()
 
     def _read_body(self, raw: bytes) -> UsageReading | None:
         """Charge a complete body by its usage; returns the reading, or None if it states no usage."""
@@ -381,6 +392,9 @@ class ResponseRelay:
             except ValueError:
                 self._charge_unread()
                 return None
+        if takes_long(plain):
+            self._charge_by_end(plain)
+            return None
         body = decode_json(plain)
         reads_events = self.exchange.fmt.fold is not None and body is None and self.response.status < 400
         framing = sniffed(plain) if reads_events else None
@@ -456,7 +470,12 @@ def _aside(meter: StreamMeter, undo: Decoder | None, chunk: bytes) -> bytes:
         meter.unread = True
     elif not meter.unread:
         try:
+            decoded = 0
             for piece in steps(undo, chunk):
+                decoded += len(piece)
+                if decoded > _MOST_DECODED:
+                    meter.unread = True
+                    break
                 meter.feed(piece)
         except ValueError:
             meter.unread = True

@@ -17,6 +17,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats import ambiguity, reading
 from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.proxy.admission import BodyBytes
+from paig_gateway.proxy.meter import takes_long
 from paig_gateway.proxy.sockets.apis import Api
 from paig_gateway.proxy.sockets.money import Turns, waits
 from paig_gateway.proxy.sockets.peer import Message, Peer
@@ -351,6 +352,9 @@ class SocketRelay:
         data = _payload(message)
         if self._client not in self._gone:
             self._client.send(message)  # the client does not wait for what follows from it
+        if takes_long(data):
+            self._stop(End("upstream-broken", FAILED, VIOLATION, "the provider's message has too many values"))
+            return
         for effect in self._session.provider(data):
             if isinstance(effect, Saw):
                 self._turns.saw(effect.turn, data)

@@ -16,7 +16,7 @@ from genai_prices.data_snapshot import get_snapshot
 from paig_gateway.formats.base import Format
 from paig_gateway.formats.registry import FORMATS
 from paig_gateway.pricing.derived_rates import CACHED_SHARES, LONG_CONTEXTS, VARIANTS
-from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES, listed_prices
+from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES, REPLACED_RATES, listed_prices
 from paig_gateway.pricing.modifiers import FACTORS
 from paig_gateway.pricing.price import UNITS as BOOK_UNITS
 from paig_gateway.pricing.provider_charge import CHARGES
@@ -158,13 +158,14 @@ def tables() -> str:
                     ", ".join(f"`{name}` {usd}" for name, usd in row.rates.items()),
                     row.origin,
                 ]
-                for row in (*EXTRA_MODELS, *EXTRA_RATES)
+                for row in (*EXTRA_MODELS, *EXTRA_RATES, *REPLACED_RATES)
             ),
         ),
         "## Listed prices\n",
         "Models that neither the price book nor the table above has are priced from the price list of LiteLLM 1.110.2 "
         "(2026-11), which others maintain. A model is taken only if that list names the provider's own page for it "
-        "and one price for all tokens of a kind; rows that contradict the price book are left out. "
+        "(Novita's and Bedrock's rows need none) and one price for all tokens of a kind; rows that contradict the "
+        "price book are left out. "
         "`src/paig_gateway/pricing/listed_prices.json` has the prices, per million tokens, and the pages. A cost at "
         "such a price is `exact` if the usage is: the certainty says how the usage is known, not how old a price is. "
         "A price in `[prices]` takes its place.\n",

@@ -47,12 +47,16 @@ RATES = {
     "input_cost_per_token": "input_mtok",
     "output_cost_per_token": "output_mtok",
     "cache_read_input_token_cost": "cache_read_mtok",
+    "input_cost_per_token_cache_hit": "cache_read_mtok",
     "cache_creation_input_token_cost": "cache_write_mtok",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h_mtok",
 }
 # Prices of a tier or a batch come from the table of modifiers, or make a row an estimate.
 MODIFIED = ("_flex", "_priority", "_batches")
 OTHERS = ("artificialanalysis.ai", "vercel.com")  # pages of others than the provider
 MODES = {"chat", "responses", "completion", "embedding"}
+WITHOUT_PAGE = frozenset({"novita", "bedrock", "bedrock_converse"})
+"""Providers whose rows name no page, and are believed for being that provider's own."""
 DOUBTFUL = {
     # The models that they are made of have other rates above 272,000 tokens, and these rows have none.
     *("gpt-6-astra-law", "gpt-5.5-cyber-preview"),
@@ -95,7 +99,9 @@ def rows(table: dict[str, dict[str, object]]) -> Iterator[tuple[str, str, dict[s
     for name, row in sorted(table.items()):
         found = provider_of(row)
         page, window = str(row.get("source") or ""), row.get("max_input_tokens")
-        if found is None or name in DOUBTFUL or row.get("mode") not in MODES or not page.startswith("http"):
+        if found is None or name in DOUBTFUL or row.get("mode") not in MODES:
+            continue
+        if not page.startswith("http") and row["litellm_provider"] not in WITHOUT_PAGE:
             continue
         if any(other in page for other in OTHERS):
             continue

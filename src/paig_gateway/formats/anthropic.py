@@ -200,7 +200,7 @@ def text(event: StreamEvent) -> str:
         dig(delta, "text"),
         dig(delta, "thinking"),
         dig(delta, "partial_json"),
-        dig(data, "content_block", "name"),
+        *(dig(data, "content_block", name) for name in ("name", "text", "thinking")),
     ]
     for block in each(dig(data, "content")):
         pieces += [dig(block, "text"), dig(block, "thinking"), dig(block, "name")]

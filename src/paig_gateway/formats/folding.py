@@ -20,6 +20,9 @@ PARTIAL = "partial_usage"
 END = "stream_end"
 """Set in the body of a stream that ended normally: a finish reason, a stop event, `[DONE]`."""
 
+TEXT_SIZE = "text_size"
+"""The bytes of text in an output item that ended: what a stream that is cut short has at least."""
+
 USAGE_OR_ERROR = Marker(rb'"usage"\s*:\s*\{', rb'"error"\s*:\s*[{"]', EVENT_ERROR)
 """Matches in an event that has a usage object or an error."""
 

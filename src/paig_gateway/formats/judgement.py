@@ -73,7 +73,7 @@ def _judge_json(fmt: Format, text: bytes, undecided: Judgement, *, complete: boo
 
 def _has_answer(fmt: Format, top: reading.Members) -> bool:
     """Whether a body has one of its format's members, and more in it than an error."""
-    found = [top[name] for name in fmt.answer if reading.present(top.get(name)) and _may_answer(name, top[name])]
+    found = [top[name] for name in fmt.answer if reading.present(top.get(name)) and _may_answer(name, top)]
     failed = reading.present(top.get("error"))
     if failed and "choices" in top and "usage" not in top and not _says_anything(top["choices"]):
         return False
@@ -84,9 +84,12 @@ def _has_answer(fmt: Format, top: reading.Members) -> bool:
     return not failed and ("choices" not in top or any(reading.present(top.get(name)) for name in _SHOWS_ANSWER))
 
 
-def _may_answer(name: str, raw: reading.Raw) -> bool:
-    """Whether a member may be the answer: a message that is a text alone says what went wrong."""
-    return name != "message" or bytes(raw).lstrip()[:1] == b"{"
+def _may_answer(name: str, top: reading.Members) -> bool:
+    """Whether a member may be the answer: a message that is a text says what went wrong, with whichever request id."""
+    if name not in ("message", "request_id"):
+        return True
+    says = "message" in top and bytes(top["message"]).lstrip()[:1] != b"{"
+    return not says
 
 
 def _says_anything(choices: reading.Raw) -> bool:

@@ -185,7 +185,17 @@ def _keep_item(body: dict[str, object], new: dict[str, object]) -> None:
 
 def _kept_item(raw: Raw | None) -> dict[str, object]:
     item = reading.members(raw)
-    return {name: reading.value(item[name]) for name in _ITEM if name in item}
+    kept = {name: reading.value(item[name]) for name in _ITEM if name in item}
+    size = len(_item_text(reading.value(raw)).encode("utf-8", "replace")) if raw is not None else 0
+    return {**kept, folding.TEXT_SIZE: size} if size else kept
+
+
+def _item_text(item: object) -> str:
+    """The model's output in an item: text, reasoning, arguments of calls."""
+    pieces = [dig(item, "name"), dig(item, "arguments"), dig(item, "input"), dig(item, "code")]
+    pieces += [dig(item, "operation", "diff"), *each(dig(item, "action", "commands"))]
+    pieces += [dig(part, "text") for part in (*each(dig(item, "content")), *each(dig(item, "summary")))]
+    return joined(*pieces)
 
 
 def generated(event: StreamEvent) -> Generated:
@@ -212,10 +222,7 @@ def text(event: StreamEvent) -> str:
     if isinstance(kind, str) and kind.endswith(".delta"):
         return "" if kind.endswith("audio.delta") else joined(dig(data, "delta"))
     pieces = [dig(data, "item", "name")] if kind == "response.output_item.added" else []
-    for item in each(dig(data, "output")):
-        pieces += [dig(item, "name"), dig(item, "arguments"), dig(item, "input")]
-        pieces += [dig(part, "text") for part in (*each(dig(item, "content")), *each(dig(item, "summary")))]
-    return joined(*pieces)
+    return joined(*pieces, *map(_item_text, each(dig(data, "output"))))
 
 
 def work_id(body: Json) -> str | None:

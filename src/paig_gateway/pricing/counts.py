@@ -245,6 +245,16 @@ def called(name: str) -> Count:
     return counted
 
 
+_ROUTER = re.compile(r"(?:.*/)?model[-_]router(?:-.*)?")
+
+
+def routed(body: Json, call: Call) -> int | float | None:
+    """Input tokens of a request to a router between models."""
+    if _ROUTER.fullmatch(call.model.lower()) is None:
+        return None
+    return first(at("usage", "prompt_tokens"), at("usage", "input_tokens"))(body, call)
+
+
 def one_each_time(body: Json, call: Call) -> int:
     """One for each request."""
     return 1

@@ -99,8 +99,14 @@ EXTRA_MODELS += (
 )
 
 EXTRA_RATES: tuple[ExtraModel, ...] = (
-    _model("openai", r"gpt-4o-audio-preview.*", "[L] 2026-11", input_audio_mtok="40", output_audio_mtok="80"),
-    _model("openai", r"gpt-4o-mini-audio-preview.*", "[3] 2025-12", input_audio_mtok="10", output_audio_mtok="20"),
+    *(
+        _model(source, r"gpt-4o-audio-preview.*", "[L] 2026-11", input_audio_mtok="40", output_audio_mtok="80")
+        for source in ("openai", "azure")
+    ),
+    *(
+        _model(source, r"gpt-4o-mini-audio-preview.*", "[3] 2025-12", input_audio_mtok="10", output_audio_mtok="20")
+        for source in ("openai", "azure")
+    ),
     # OpenRouter sells Google's models at Google's list prices.
     _model("openrouter", r"google/gemini-2\.5-flash-image.*", "[G] Google's price, 2026-11", output_image_mtok="30"),
     _model("openrouter", r"google/gemini-3-pro-image.*", "[G] Google's price, 2026-11", output_image_mtok="120"),
@@ -108,7 +114,24 @@ EXTRA_RATES: tuple[ExtraModel, ...] = (
 """Rates that the price book's own models lack."""
 
 
-REPLACED_RATES: tuple[ExtraModel, ...] = (_model("azure", r"(?!.*claude).*", "[L] 2026-11", web_searches_kcount="14"),)
+def _at_azure(models: str, input_mtok: str, output_mtok: str, cache: str | None = None) -> ExtraModel:
+    """Open models and Grok, which Azure sells at prices of its own (Azure's retail prices, by [L])."""
+    cached = cache or input_mtok
+    return _model(
+        "azure", models, "[L] 2026-11", input_mtok=input_mtok, output_mtok=output_mtok, cache_read_mtok=cached
+    )
+
+
+REPLACED_RATES: tuple[ExtraModel, ...] = (
+    _at_azure(r"deepseek-v3\.2.*", "0.58", "1.68"),
+    _at_azure(r"deepseek-(?:r1.*|reasoner)", "1.35", "5.4"),
+    _at_azure(r"deepseek-v4-pro", "1.74", "3.48", "0.145"),
+    _at_azure(r"deepseek-v4-flash", "0.19", "0.51", "0.028"),
+    _at_azure(r"gpt-oss-120b", "0.15", "0.6"),
+    _at_azure(r"grok-3-mini", "0.25", "1.27"),
+    _model("azure", r"(?!.*claude).*", "[L] 2026-11", web_searches_kcount="14"),
+    _model("perplexity", r"(?:gpt|claude|gemini|grok)-.*", "[3] 2026-11", web_searches_kcount="2.5"),
+)
 """Rates of providers that sell other vendors' models at prices of their own."""
 
 

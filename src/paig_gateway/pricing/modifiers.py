@@ -85,6 +85,12 @@ _REGIONAL_CLAUDE = r"claude-(?:opus|sonnet|haiku)-(?:4-[5-9]|[5-9])|claude-(?:fa
 _REGIONAL_GEMINI = r"gemini-(?:3\.1-flash-(?:image|lite)|3\.[5-9]|[4-9])"
 _REGIONAL_GPT = r"gpt-(?:5\.[4-9]|[6-9])|gpt-realtime-2\.1"
 
+
+def _bedrock(geography: str, factor: str, models: str, *, precise: bool = True) -> Factor:
+    """The factor on the price of Bedrock's models in a geography other than the United States."""
+    return _factor("region", geography, "aws", factor, "[L] 2026-11", models=models, precise=precise)
+
+
 FACTORS: tuple[Factor, ...] = (
     _factor("service_tier", "flex", "openai|azure", "0.5", "[L] 2026-11"),
     _factor("service_tier", "ultrafast", "openai|azure|aws", "6", "[L] 2026-11", precise=False),
@@ -107,6 +113,17 @@ FACTORS: tuple[Factor, ...] = (
     _factor("region", ".+", "google", "1", "[L] 2026-11", models=rf"^(?!.*(?:{_REGIONAL_CLAUDE}|{_REGIONAL_GEMINI}))"),
     # Models whose searches are billed one by one, or not at all.
     _factor("search_context_size", "low|medium|high", "perplexity", "1", "[L] 2026-11"),
+    # Models that are priced by geography, and those that cost the same in all of them.
+    _bedrock(".+", "1", r"^(?:eu|apac|jp|au|us-gov)\."),
+    _bedrock("us-gov.*", str(Decimal(12) / 11), "claude"),
+    _bedrock(".+", "1", r"claude|openai\.gpt-[5-9]"),
+    _bedrock("eu.*", "1.3125", r"nova-pro"),
+    _bedrock("eu.*", "1.3", r"nova-lite"),
+    _bedrock("eu.*", str(Decimal(46) / 35), r"nova-micro"),
+    _bedrock("eu.*", "1.3", r"nova-2-lite", precise=False),
+    _bedrock("(?:ap|jp).*", "1.05", r"nova-(?:pro|lite)"),
+    _bedrock("(?:ap|jp).*", str(Decimal(37) / 35), r"nova-micro"),
+    _bedrock("(?:ap|jp).*", "1.2", r"nova-2-lite", precise=False),
     _factor("region", "eu|us", "openai", "1.1", "[L] 2026-11", models=_REGIONAL_GPT),
     _factor("region", "eu|us", "openai", "1", "[L] 2026-11", models=rf"^(?!.*(?:{_REGIONAL_GPT}))"),
 )

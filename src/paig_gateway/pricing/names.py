@@ -32,6 +32,9 @@ _SNAPSHOT = {
 }
 """The end of a dated snapshot's name: one that the price book lacks is newer, and costs what the undated name costs."""
 
+_GROK_420 = re.compile(r"grok-4\.20-(?!multi-agent).*")
+"""xAI's other names of one model: with and without reasoning, beta, latest."""
+
 _COMPOUND = re.compile(r"(?:groq/)?compound(?:-(?:mini|beta|beta-mini))?")
 
 
@@ -59,6 +62,8 @@ def spellings(source: str, model: str) -> Iterator[str]:
         name = name.rsplit("/", 1)[-1]
     elif source == "mistral":
         name = name.removesuffix("-latest")
+    elif source == "x-ai" and _GROK_420.fullmatch(name):
+        name = "grok-4.20"
     elif source == "azure":
         name = _AZURE_NAMES.get(name, name.replace("gpt-35-", "gpt-3.5-"))
     if name != model:
@@ -67,19 +72,37 @@ def spellings(source: str, model: str) -> Iterator[str]:
         yield undated
 
 
-# OpenRouter's names of vendors whose models it sells at the vendors' list prices.
+def geography(model: str, region: str) -> str:
+    """The part of the world where Bedrock serves a model: a profile's, else the region; empty for the United States.
+
+    Args:
+        model: A model, an inference profile or an ARN.
+        region: The provider's region; empty for the default.
+    """
+    if model.startswith("arn:"):
+        region, model = model.split(":", 4)[3] or region, model.rsplit("/", 1)[-1]
+    profile = _BEDROCK_REGION.match(model)
+    place = region if profile is None else profile["geography"] or ""
+    return "" if place.startswith("us") and not place.startswith("us-gov") else place
+
+
+# Resellers' names of vendors whose models they sell at the vendors' list prices.
 _VENDORS = {
-    **{name: name for name in ("openai", "anthropic", "google", "x-ai", "deepseek", "cohere", "perplexity")},
-    **{"moonshotai": "moonshotai", "mistralai": "mistral", "z-ai": "zai", "voyageai": "voyageai"},
+    "openrouter": {
+        **{name: name for name in ("openai", "anthropic", "google", "x-ai", "deepseek", "cohere", "perplexity")},
+        **{"moonshotai": "moonshotai", "mistralai": "mistral", "z-ai": "zai", "voyageai": "voyageai"},
+    },
+    "perplexity": {**{name: name for name in ("openai", "anthropic", "google")}, "xai": "x-ai"},
 }
 
 
 def vendor_of(source: str, model: str) -> tuple[str, str] | None:
-    """The vendor of a model that OpenRouter sells, and its name there, for models that only the vendor prices."""
+    """The vendor of a model that a reseller sells, and its name there, for models that only the vendor prices."""
     vendor, slash, name = model.partition("/")
-    if source != "openrouter" or not slash or vendor not in _VENDORS or model.endswith(":free"):
+    vendors = _VENDORS.get(source, {})
+    if not slash or vendor not in vendors or model.endswith(":free"):
         return None
-    return _VENDORS[vendor], _ROUTING_SUFFIX.sub("", name)
+    return vendors[vendor], _ROUTING_SUFFIX.sub("", name)
 
 
 def answer_names(source: str, model: str, fmt: str) -> bool:

@@ -129,7 +129,7 @@ class PriceSources:
     _present: tuple[object, ...] = ()
     _seen: tuple[PriceOverride, ...] = ()
     _in_force: dict[tuple[str, str], tuple[PriceOverride, ...]] = field(default_factory=dict)
-    _discounted: dict[tuple[int, Decimal], tuple[Price, Price]] = field(default_factory=dict)
+    _discounted: dict[tuple[int, Decimal, str], tuple[Price, Price]] = field(default_factory=dict)
     _dearest: dict[tuple[tuple[str, ...], date], Price | None] = field(default_factory=dict)
 
     def present(self) -> tuple[object, ...]:
@@ -167,17 +167,18 @@ class PriceSources:
         found = self._in_force.get((provider, model), ())
         return next((price.each[unit] for price in found if unit in price.each and price.holds(at)), None)
 
-    def book_price(self, source: str, model: str, factor: Decimal) -> Price | None:
-        """The price book's price at one of its own providers, times a discount factor."""
+    def book_price(self, source: str, model: str, factor: Decimal, host: str = "") -> Price | None:
+        """The price book's price at one of its own providers, times a discount factor; `host`: who sells it on."""
         price = self.book.find(source, model) if source and model else None
-        if price is None or factor == 1:
+        if price is None or (factor == 1 and not host):
             return price
-        key = (id(price), factor)
+        key = (id(price), factor, host)
         if key not in self._discounted:
             if len(self._discounted) >= MAX_FOUND:
                 self._discounted.clear()
             # The pair keeps the price alive, so that no other object gets its id.
-            self._discounted[key] = price, replace(price, factor=factor, _formulas={})
+            sold = replace(price, factor=factor, host=host or price.host, _formulas={})
+            self._discounted[key] = price, sold
         return self._discounted[key][1]
 
 
@@ -226,7 +227,7 @@ class PriceLookup:
             if (book := self.prices.book_price(self.source, name, self.factor)) is not None:
                 return book
         for vendor in filter(None, (vendor_of(self.source, name) for name in known)):
-            if (book := self.prices.book_price(*vendor, self.factor)) is not None:
+            if (book := self.prices.book_price(*vendor, self.factor, host=self.source)) is not None:
                 return book
         return None
 

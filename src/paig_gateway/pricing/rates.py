@@ -60,9 +60,14 @@ RATES: tuple[Rate, ...] = (
     _rate("web_searches", "google", "0.010", "[L] 2026-11", r"claude"),
     _rate("web_searches", "google", "0.014", "[L] 2026-11", r"gemini-"),
     _rate("web_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
+    _rate("web_searches", "moonshotai", "0.005", "[3] 2026-11"),
+    _rate("web_searches", "zai", "0.01", "[3] 2026-11"),
     _rate("web_searches", "groq", "0.005", "[3] 2026-11"),
     _rate("web_searches", "aws", "0.012", "[3] 2026-11", r"openai\."),
     _rate("web_searches", "openrouter", "0.02", "[3] 2026-11: five results at $4 a thousand"),
+    # 8,000 input tokens at the model's rate.
+    _rate("search_contents", "openai|azure", "0.0032", "[3] 2026-03, of OpenAI's price page", r"gpt-4\.1-mini"),
+    _rate("search_contents", "openai|azure", "0.0012", "[3] 2026-03, of OpenAI's price page", r"gpt-4o-mini"),
     _rate("preview_searches", "openai", "0.025", "[L] 2026-11", r"gpt-4"),
     _rate("preview_searches", "azure", "0.014", "[L] 2026-11"),
     _rate("social_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
@@ -78,6 +83,10 @@ RATES: tuple[Rate, ...] = (
     _rate("rerank_searches", "cohere|azure", "0.002", "[L] 2026-11", r"rerank(?!-v5)"),
     _rate("rerank_searches", "aws", "0.001", "[L, D] 2026-11", r"amazon\.rerank"),
     _rate("rerank_searches", "aws", "0.002", "[L, D] 2026-11", r"cohere\.rerank"),
+    _rate("routed_tokens", "azure", "0.00000014", "[L] 2026-11"),
+    # OpenAI's estimates by the minute.
+    _rate("audio_seconds", "openai|azure", "0.00005", "[L] 2026-11", r"gpt-4o-mini-transcribe"),
+    _rate("audio_seconds", "openai|azure", "0.0001", "[L] 2026-11", r"gpt-4o-transcribe"),
     # Larger containers cost in proportion to their memory.
     _rate("code_interpreter", "openai", "0.03", "[L] 2026-11: a container, for each gigabyte of its memory"),
     _rate("code_interpreter", "azure", "0.033", "[L] 2026-11: a session, for each gigabyte of its memory"),

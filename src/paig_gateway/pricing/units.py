@@ -108,6 +108,8 @@ _GEMINI = frozenset({"gemini", "gemini-live"})
 _INTERACTIONS = frozenset({"gemini-interactions", "gemini-interactions-get"})
 _TRANSCRIPTION = frozenset({"openai-transcription"})
 _BY_THE_SECOND = re.compile(r"whisper|voxtral|gpt-transcribe")
+_TOKENS_OR_SECONDS = re.compile(r"gpt-4o(?:-mini)?-transcribe")
+_FIXED_CONTENT = re.compile(r"gpt-4(?:o|\.1)-mini")
 _BY_THE_CHARACTER = re.compile(r"tts-1|^tts(?:-hd)?$|orpheus|playai")
 _BEDROCK = frozenset({"bedrock-converse", "bedrock-invoke"})
 _OLD_GEMINI = re.compile(r"gemini-[12]")
@@ -127,6 +129,16 @@ _VIDEOS = {
     "input_images": "the pictures that a video begins with (xAI)",
 }
 
+_RESPONSES_SEARCHES = counts.unless(
+    counts.previews,
+    counts.first(
+        counts.at("tool_usage", "web_search", "num_requests"),
+        counts.at(*_XAI, "web_search_calls"),
+        counts.at("usage", "tool_calls_details", "search_web", "invocation"),
+        counts.searches,
+    ),
+)
+
 UNITS: tuple[Unit, ...] = (
     # Searches
     Unit(
@@ -135,15 +147,15 @@ UNITS: tuple[Unit, ...] = (
         "`tool_usage.web_search.num_requests`, else `usage.server_side_tool_usage_details.web_search_calls` (xAI), "
         "else `usage.tool_calls_details.search_web.invocation` (Perplexity), else `output[]` of type `web_search_call` "
         "whose action is a search",
-        counts.unless(
-            counts.previews,
-            counts.first(
-                counts.at("tool_usage", "web_search", "num_requests"),
-                counts.at(*_XAI, "web_search_calls"),
-                counts.at("usage", "tool_calls_details", "search_web", "invocation"),
-                counts.searches,
-            ),
-        ),
+        _RESPONSES_SEARCHES,
+    ),
+    Unit(
+        "search_contents",
+        _RESPONSES,
+        "the same searches: what each of them found is billed as 8,000 input tokens, which the usage leaves out",
+        _RESPONSES_SEARCHES,
+        models=_FIXED_CONTENT,
+        sources=frozenset({"openai", "azure"}),
     ),
     Unit(
         "preview_searches",
@@ -180,11 +192,23 @@ UNITS: tuple[Unit, ...] = (
     Unit(
         "web_searches",
         _CHAT,
-        "`choices[].message.executed_tools[]` of type `search` or `browser_search` (Groq), calls of `$web_search` "
-        "(Moonshot)",
-        counts.first(counts.executed("search", "browser_search", "browser.search"), counts.called("$web_search")),
+        "`choices[].message.executed_tools[]` of type `search` or `browser_search` (Groq)",
+        counts.executed("search", "browser_search", "browser.search"),
     ),
-    Unit("web_searches", _CHAT, "`web_search[]` (Z.ai)", lambda body, call: int(bool(each(body.get("web_search"))))),
+    Unit(
+        "web_searches",
+        _CHAT,
+        "calls of `$web_search` (Moonshot): the answer does not say which of them are billed",
+        counts.called("$web_search"),
+        complete=False,
+    ),
+    Unit(
+        "web_searches",
+        _CHAT,
+        "`web_search[]` (Z.ai): one for an answer that has any, which does not say how often it searched",
+        lambda body, call: int(bool(each(body.get("web_search")))),
+        complete=False,
+    ),
     Unit(
         "web_searches",
         _ANTHROPIC,
@@ -230,6 +254,14 @@ UNITS: tuple[Unit, ...] = (
         "`usage.seconds` of usage by duration, else `duration`, where no tokens are stated",
         counts.transcribed,
         models=_BY_THE_SECOND,
+    ),
+    Unit(
+        "audio_seconds",
+        _TRANSCRIPTION,
+        "the same for models billed by tokens, whose price by the minute is approximate",
+        counts.transcribed,
+        complete=False,
+        models=_TOKENS_OR_SECONDS,
     ),
     Unit(
         "audio_seconds",
@@ -330,6 +362,12 @@ UNITS: tuple[Unit, ...] = (
         "`images[]` or `artifacts[]`",
         counts.bedrock_images,
         models=re.compile(r"stability\.|luma\."),
+    ),
+    Unit(
+        "routed_tokens",
+        _CHAT | _RESPONSES,
+        "the input tokens of a request to Azure's model router, which costs besides the model that answers",
+        counts.routed,
     ),
     # Code and containers
     Unit(

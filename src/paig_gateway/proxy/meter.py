@@ -25,7 +25,7 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.formats import ambiguity, framing
 from paig_gateway.formats import reading as json_reading
 from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, Marker, StreamEvent
-from paig_gateway.formats.folding import END, PARTIAL, each, mapping
+from paig_gateway.formats.folding import END, PARTIAL, TEXT_SIZE, each, mapping, whole
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.judgement import is_error_page, judge
 from paig_gateway.formats.splice import splice_event
@@ -274,8 +274,8 @@ class StreamMeter:
         return "".join(texts)
 
     def is_complete(self) -> bool:
-        """Whether the answer is complete: it had a finish reason or a stop event."""
-        return END in self.body
+        """Whether the answer is complete: it had a finish reason or a stop event, and no error."""
+        return END in self.body and "error" not in self.body
 
     def is_empty(self) -> bool:
         """Whether the stream had nothing that a provider could bill."""
@@ -309,17 +309,10 @@ class StreamMeter:
         size, generated = self._count(self._kept)
         size += self._counted + self._unsplit
         generated += self._generated
-        if (size, generated) == (0, Generated()) and self._has_uncounted_items():
-            return None
-        return estimate(self.fmt, self.call, self.body, size, generated, self.price_lookup)
+        # Some servers send whole items in place of deltas.
+        items = sum(whole(mapping(item).get(TEXT_SIZE)) or 0 for item in each(self.body.get("output")))
+        return estimate(self.fmt, self.call, self.body, max(size, items), generated, self.price_lookup)
 
-    def _has_uncounted_items(self) -> bool:
-        """Whether an output item with text ended: of a stream without deltas, its size was not kept."""
-        return any(item.get("type") not in _TEXTLESS for item in map(mapping, each(self.body.get("output"))))
-
-
-_TEXTLESS = ("reasoning", "web_search_call", "file_search_call")
-"""Output items whose end brings no text beyond what else is counted."""
 
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')
 _CANDIDATES = 16
@@ -371,7 +364,10 @@ NO_USAGE = "the provider states the usage of every answer, but not of this one"
 BACKGROUND = "the work goes on in the background"
 UNREAD = "the answer could not be read"
 EXCESS = 10
-"""A stated cost above this multiple of the hold is not believed."""
+"""A stated cost above this multiple of the hold is not believed, if it is above `SMALL_EXCESS` too."""
+
+SMALL_EXCESS = 10_000_000
+"""Nanodollars: a stated cost of a cent at most is believed, whatever was held."""
 
 
 def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *, ended: bool, asked: bool) -> None:
@@ -529,7 +525,7 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
             outcome.charge(0, "unknown" if reading.unknown else "exact", reason if reading.unknown else None)
         return reading
     cost = reading.cost
-    if candidate.ceiling and cost > EXCESS * candidate.ceiling:
+    if candidate.ceiling and cost > max(EXCESS * candidate.ceiling, SMALL_EXCESS):
         cost = _possible(reading, candidate, call)
         outcome.excess = reading.cost // candidate.ceiling
         reading = outcome.reading = replace(reading, cost=cost)

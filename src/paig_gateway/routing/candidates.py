@@ -16,6 +16,7 @@ from paig_gateway.domain.route import ActiveProvider, ActiveRoute, Chance, Crede
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.pricing.model_limits import model_limits
 from paig_gateway.pricing.modifiers import IN_BATCH, bound_factor
+from paig_gateway.pricing.names import geography
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
 from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.provider_charge import CHARGES
@@ -239,7 +240,7 @@ def _plan(
         provider.price_factor,
         asked_first=kind.path_decides,
         aliases=provider.aliases,
-        modifiers=_modifiers(call, provider, path),
+        modifiers=_modifiers(call, provider, source, model, path),
         charge_rule=CHARGES.get(kind.name) if provider.provider_cost else None,
         always_reports=kind.reports_usage and (provider.stream_usage is not False or not call.stream),
         free_unpriced=not kind.require_price,
@@ -273,7 +274,7 @@ _REGION_HOST = re.compile(r"https://(eu|us)\.api\.openai\.com")
 _VERTEX_LOCATION = re.compile(r"/locations/([^/]+)/")
 
 
-def _modifiers(call: Call, provider: ActiveProvider, path: str) -> dict[str, str]:
+def _modifiers(call: Call, provider: ActiveProvider, source: str, model: str, path: str) -> dict[str, str]:
     """The modifiers of a price in the request and the provider's address."""
     found = {name: value.lower() for name, value in call.modifiers.items()}
     tier = call.service_tier or provider.service_tier
@@ -284,6 +285,8 @@ def _modifiers(call: Call, provider: ActiveProvider, path: str) -> dict[str, str
     if provider.kind == "google-vertex":
         named = _VERTEX_LOCATION.search(path)
         found["region"] = named.group(1) if named else provider.settings.get("location", "global")
+    if source == "aws":
+        found["region"] = geography(model, provider.settings.get("region", ""))
     return found
 
 

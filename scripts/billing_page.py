@@ -166,8 +166,9 @@ def tables() -> str:
         "(2026-11), which others maintain. A model is taken only if that list names the provider's own page for it "
         "(Novita's and Bedrock's rows need none) and one price for all tokens of a kind; rows that contradict the "
         "price book are left out. "
-        "`src/paig_gateway/pricing/listed_prices.json` has the prices, per million tokens, and the pages. A cost at "
-        "such a price is `exact` if the usage is: the certainty says how the usage is known, not how old a price is. "
+        "`listed_prices.json` (in `src/paig_gateway/pricing`) has the prices, per million tokens, and the pages. "
+        "A cost at such a price is `exact` if the usage is: the certainty says how the usage is known, not how old a "
+        "price is. "
         "A price in `[prices]` takes its place.\n",
         table(
             "price source | models",

@@ -57,7 +57,7 @@ Code by itself does so with a helper in `~/.claude/settings.json`, which it runs
 }
 ```
 
-With `"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"` in `env`, `/model` offers what the key may use, as `GET /v1/models` of
+With `CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY` set to `"1"` in `env`, `/model` offers what the key may use, as `GET /v1/models` of
 the gateway lists it.
 
 ## Log in from Claude Code itself

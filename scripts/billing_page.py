@@ -17,8 +17,8 @@ from paig_gateway.formats.base import Format
 from paig_gateway.formats.registry import FORMATS
 from paig_gateway.pricing.derived_rates import CACHED_SHARES, LONG_CONTEXTS, VARIANTS
 from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES, REPLACED_RATES, listed_prices
+from paig_gateway.pricing.formula import UNITS as BOOK_UNITS
 from paig_gateway.pricing.modifiers import FACTORS
-from paig_gateway.pricing.price import UNITS as BOOK_UNITS
 from paig_gateway.pricing.provider_charge import CHARGES
 from paig_gateway.pricing.rates import RATES
 from paig_gateway.pricing.units import UNITS

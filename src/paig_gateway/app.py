@@ -53,7 +53,8 @@ from paig_gateway.proxy.sockets.relay import SessionTimeouts
 from paig_gateway.proxy.sockets.sockets import Sockets
 from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.proxy.upstream import Upstream
-from paig_gateway.routing.candidates import Affinity, Holder, MemberOrder
+from paig_gateway.routing.affinity import Affinity, Holder
+from paig_gateway.routing.candidates import MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies

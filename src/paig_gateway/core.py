@@ -20,7 +20,8 @@ from paig_gateway.proxy.loops import Loop, Loops
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.stored import StoredObjects
-from paig_gateway.routing.candidates import Affinity, MemberOrder
+from paig_gateway.routing.affinity import Affinity
+from paig_gateway.routing.candidates import MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.secrets.attempts import Attempts

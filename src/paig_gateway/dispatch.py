@@ -16,7 +16,7 @@ from paig_gateway.config import Config
 from paig_gateway.listener.connections import PROBES
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 from paig_gateway.proxy import one_address
-from paig_gateway.proxy.asgi import TrustedProxies, is_local
+from paig_gateway.proxy.forwarded import TrustedProxies, is_local
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.sockets.sockets import Sockets

@@ -37,7 +37,8 @@ from paig_gateway.telemetry.audit_stream import AuditDestination, AuditStream, T
 from paig_gateway.telemetry.logs import ProcessLog, RequestLog
 from paig_gateway.telemetry.metrics.genai import GenAi
 from paig_gateway.telemetry.metrics.prometheus import Exposition
-from paig_gateway.telemetry.metrics.registry import MOST_NAMES, Metrics, Names, Numbers, Sample, Source
+from paig_gateway.telemetry.metrics.registry import Names, Numbers, Sample, Source
+from paig_gateway.telemetry.metrics.requests import MOST_NAMES, Metrics
 from paig_gateway.telemetry.observers import Observers
 from paig_gateway.telemetry.otlp.exporter import BATCH, MOST_QUEUED, Destination, backend, missing_library
 from paig_gateway.telemetry.otlp.metrics_push import Push

@@ -33,7 +33,7 @@ from paig_gateway.database.engine import DatabaseError, utc_now
 from paig_gateway.listener.protocol import HttpProtocol
 from paig_gateway.listener.server import EmbeddedServer, Server, Workers
 from paig_gateway.observability import TelemetryError, secrets_of
-from paig_gateway.proxy.asgi import is_local
+from paig_gateway.proxy.forwarded import is_local
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
 from paig_gateway.sso.provider import identity_provider

@@ -20,7 +20,7 @@ from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.cluster import health_rows
 from paig_gateway.cluster.health_rows import WORSE, Report
-from paig_gateway.routing.breaker import Sums
+from paig_gateway.routing.outcomes import Sums
 
 
 class ProviderHealthList(BaseModel):

@@ -12,7 +12,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.routing.breaker import Sums
+from paig_gateway.routing.outcomes import Sums
 
 LEAST_FAILURES = 5
 """Fewer failed tries in five minutes are ignored, unless they opened the breaker."""

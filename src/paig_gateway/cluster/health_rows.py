@@ -19,7 +19,7 @@ from paig_client.api.vocabulary import BreakerState
 from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import BreakerChangeRow, BreakerRow, NodeRow
-from paig_gateway.routing.breaker import Sums
+from paig_gateway.routing.outcomes import Sums
 
 WORSE: tuple[BreakerState, ...] = ("closed", "half-open", "cooling", "open")
 """From the best to the worst."""

@@ -29,7 +29,7 @@ from paig_gateway.proxy.egress import parse_proxy
 from paig_gateway.proxy.settings import ProxySpec, UpToAnHour, WebSocketsSpec
 from paig_gateway.routing.breaker import BreakerSpec
 from paig_gateway.routing.deadlines import Timeouts
-from paig_gateway.routing.health import RetriesSpec
+from paig_gateway.routing.retry_budget import RetriesSpec
 from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec

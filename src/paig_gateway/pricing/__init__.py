@@ -2,7 +2,7 @@
 
 In: usage, a model's name, the time of the request. Out: whole nanodollars, and why a cost is not exact.
 
-- `price` reads the price book and compiles each price for speed, `overrides` reads the operator's prices.
+- `price` reads the price book, `overrides` the operator's prices, `formula` compiles a price for speed.
 - `worst_case` bounds a request before it is sent; `fit` finds an output maximum that fits the limits.
 - `usage`, `units` and `answer` read the usage of an answer.
 

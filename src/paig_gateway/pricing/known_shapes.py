@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from paig_gateway.domain.money import nanodollars
 from paig_gateway.formats.base import Format, Json
 from paig_gateway.formats.folding import dig
+from paig_gateway.pricing.formula import Formula
 from paig_gateway.pricing.modifiers import Modifiers
-from paig_gateway.pricing.price import Formula, Price
+from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.usage import (
     ALWAYS,
     ELSEWHERE,

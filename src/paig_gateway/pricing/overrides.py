@@ -13,10 +13,11 @@ from functools import partial
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as PriceProvider
 
+from paig_gateway.pricing.formula import UNITS, Formula
 from paig_gateway.pricing.known_shapes import KnownShapes
 from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.names import answer_names, vendor_of
-from paig_gateway.pricing.price import OWN, UNITS, Formula, Price, PriceBook, PricedUsage
+from paig_gateway.pricing.price import OWN, Price, PriceBook, PricedUsage
 from paig_gateway.pricing.provider_charge import ChargeRule
 from paig_gateway.pricing.rates import PLAIN, own_rate
 from paig_gateway.pricing.units import UNITS as BILLED_UNITS

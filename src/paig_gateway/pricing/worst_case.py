@@ -21,9 +21,10 @@ from paig_gateway.domain.money import NANO, nanodollars_ceiling
 from paig_gateway.formats.base import Call, ModelCall
 from paig_gateway.formats.images import IMAGE_UNITS
 from paig_gateway.pricing.derived_rates import variants_of
+from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS
 from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up, standard_window
-from paig_gateway.pricing.price import BY_USAGE_KEY, LONG_CACHE_FACTOR, UNITS, Price
+from paig_gateway.pricing.price import LONG_CACHE_FACTOR, Price
 
 DEFAULT_CONTEXT_WINDOW = 1_050_000
 """Tokens; used if no context window is known, or if a price has a tier above the known one."""

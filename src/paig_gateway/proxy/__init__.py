@@ -3,10 +3,9 @@
 `proxy` takes a request, finds the caller, holds its worst case in the ledger, sends it and relays the answer while a
 meter watches for usage; then it settles.
 
-- `request` reads what must be known, `exchange` is one request and its outcome, `hold` reserves money for it
-  under the limits that bind it.
+- `request` reads what must be known, `exchange` is one request and its outcome, `hold` reserves money for it.
 - `failover` tries one candidate after the other; `upstream` and `upstream_connection` speak HTTP to providers.
-- `admission` bounds what is in flight; `stored` guards stored objects.
+- `admission` bounds what is in flight; `binding` says which limits bind; `stored` guards stored objects.
 - `response` relays, `meter` watches and charges; `headers` and `browsers` say what may pass.
 
 Never true: a request sent without a durable hold; a byte changed that the contract does not name; a second candidate

@@ -20,8 +20,8 @@ from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.answer import UsageReading
 from paig_gateway.providers.endpoints import UNKNOWN, Endpoint, Operation
 from paig_gateway.proxy.batch_lines import BatchLines
-from paig_gateway.proxy.headers import Trace
 from paig_gateway.proxy.request import Attribution, Target, upload_session
+from paig_gateway.proxy.trace_context import Trace
 from paig_gateway.proxy.uploads import Upload
 from paig_gateway.routing.candidates import Candidate, Session
 from paig_gateway.routing.health import Try

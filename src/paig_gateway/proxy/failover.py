@@ -30,7 +30,8 @@ from paig_gateway.proxy.meter import CUT, StreamMeter, charge_stream, decode_jso
 from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek, shown
 from paig_gateway.proxy.provider_client import ProviderAccess
 from paig_gateway.proxy.upstream import RequestHead
-from paig_gateway.routing.candidates import Candidate, has_not
+from paig_gateway.routing.affinity import has_not
+from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.decisions import (
     Answered,
     Cover,

@@ -10,7 +10,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.proxy.headers import Trace, read_trace
+from paig_gateway.proxy.trace_context import Trace, read_trace
 
 present_request: ContextVar[str] = ContextVar("present_request", default="")
 """The id of the request that this task serves, for log lines."""

@@ -33,11 +33,12 @@ from paig_gateway.proxy import browsers, model_lists, one_address, request, sess
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.batches import Batches
+from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds
 from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.heads import Head, Heads
-from paig_gateway.proxy.hold import Held, alike, binding_limits, counts_requests, hold, is_capped
+from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.meter import CUT
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
@@ -48,7 +49,8 @@ from paig_gateway.proxy.response import ResponseRelay
 from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.settings import MEGABYTE, ProxySpec
 from paig_gateway.proxy.stored import StoredObjects
-from paig_gateway.routing.candidates import Affinity, Candidate, MemberOrder, candidates
+from paig_gateway.routing.affinity import Affinity
+from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 from paig_gateway.routing.failures import UpstreamError
 from paig_gateway.secrets.attempts import Attempts
 

@@ -3,9 +3,9 @@
 Enters: a route, a model and a format, and after each try its result. Leaves: an ordered list of candidates, and whether
 another may be tried.
 
-- `candidates` orders members and keeps a conversation at one account, `latency` measures them.
-- `verdicts` classifies results; `breaker` and `health` remember it for each credential, and bound the retries.
-- `deadlines` bounds how long, `decisions` says what comes next.
+- `candidates` orders members, `latency` measures them, `affinity` keeps a conversation at one account.
+- `verdicts` classifies results; `breaker`, `outcomes` and `health` remember it for each credential.
+- `deadlines` and `retry_budget` bound how long and how often, `decisions` says what comes next.
 
 Transition tables over injected time.
 

@@ -10,8 +10,8 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.proxy.headers import Trace
 from paig_gateway.proxy.observer import Watcher
+from paig_gateway.proxy.trace_context import Trace
 from paig_gateway.telemetry.metrics.registry import Numbers
 
 log = logging.getLogger(__name__)

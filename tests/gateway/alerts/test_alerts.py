@@ -33,7 +33,7 @@ from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.proxy.loops import Loop
-from paig_gateway.routing.breaker import Sums
+from paig_gateway.routing.outcomes import Sums
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.otlp.transport import ExportResult
 from paig_gateway.telemetry.settings import AlertsSpec

@@ -396,21 +396,23 @@ async def test_database_that_is_away_leaves_the_last_snapshot(
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     made = catalog.keys.create("k", KeySpec(), actor=ME)
     directory = load(catalog)
-    real, away = directory.refresh, True
+    real, away, failures = directory.refresh, True, 0
 
     def refresh() -> bool:
+        nonlocal failures
         if away:
+            failures += 1
             raise OperationalError("SELECT", {}, Exception("gone"))
         return real()
 
     monkeypatch.setattr(directory, "refresh", refresh)
     running = asyncio.create_task(directory.run())
     try:
-        await asyncio.sleep(0.2)
-        assert caller(directory, made.key) is not None
-        catalog.keys.delete("k", actor=ME)
-        away = False
         async with asyncio.timeout(60):
+            await until(lambda: failures >= 3)
+            assert caller(directory, made.key) is not None
+            catalog.keys.delete("k", actor=ME)
+            away = False
             await until(lambda: caller(directory, made.key) is None)
     finally:
         running.cancel()

@@ -14,7 +14,7 @@ from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.nodes import Process
-from paig_gateway.routing.breaker import Sums
+from paig_gateway.routing.outcomes import Sums
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CLOSED = Report("openai", "cred_1", "closed", NOW)

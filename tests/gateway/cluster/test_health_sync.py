@@ -18,7 +18,8 @@ from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.nodes import Process
 from paig_gateway.routing.breaker import BreakerSpec
-from paig_gateway.routing.health import HealthTracker, RetriesSpec
+from paig_gateway.routing.health import HealthTracker
+from paig_gateway.routing.retry_budget import RetriesSpec
 
 pytestmark = pytest.mark.anyio
 

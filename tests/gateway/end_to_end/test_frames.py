@@ -116,23 +116,20 @@ async def test_the_providers_close_passes(environment: None, tmp_path: Path, cod
 
 async def test_bounds_of_a_session(environment: None, tmp_path: Path) -> None:
     """A message that is too large closes with 1009, and silence with 1001."""
-    server = ServerSpec.model_validate({"websockets": {"idle_seconds": 0.5, "message_mb": 1}})
-    provider = Provider()
-    async with recorded(tmp_path, provider, server) as world:
-        async with client(world, compression=None) as socket:
-            await socket.recv()
-            await socket.send(cancel(x="x" * 2_000_000))
-            with pytest.raises(ConnectionClosed) as closed:
+    cases = (({"message_mb": 1}, [cancel(x="x" * 2_000_000)], 1009), ({"idle_seconds": 1.5}, [], 1001))
+    for number, (bounds, sent, code) in enumerate(cases):
+        server = ServerSpec.model_validate({"websockets": bounds})
+        provider = Provider()
+        async with recorded(tmp_path / str(number), provider, server) as world:
+            async with client(world, compression=None) as socket:
                 await socket.recv()
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1009
-        async with client(world) as socket:
-            await socket.recv()
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.recv()
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1001
-        await until(lambda: len(provider.closed) == 2)
+                for message in sent:
+                    await socket.send(message)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == code
+            await until(lambda provider=provider: len(provider.closed) == 1)
 
 
 async def test_a_slow_client_holds_the_provider_back(environment: None, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from paig_gateway.database.engine import writing
-from paig_gateway.ledger.ledger import Ledger, Spool, Unrecorded, read_spool
+from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
+from paig_gateway.ledger.spool import Spool, Unrecorded, read_spool
 from paig_gateway.ledger.sqlite import SqliteConnection
 from tests.gateway.ledger.books import Clock, Totals, limit, reservation, row, settlement, totals, until
 

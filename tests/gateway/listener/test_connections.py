@@ -159,14 +159,14 @@ async def test_too_slow_a_body() -> None:
     bounds = ListenerBounds(body_seconds=1.0, body_rate=1000)
     async with serving(bounds) as served, await served.connect() as slow, await served.connect() as steady:
         for client in (slow, steady):
-            await client.send(POST + b"content-length: 4000\r\n\r\n")
+            await client.send(POST + b"content-length: 40000\r\n\r\n")
         reading = asyncio.create_task(slow.rest())
         sent = 0
-        while sent < 4000:
+        while sent < 40_000:
             if not reading.done():
                 await slow.send(b"a" * 10)
-            await steady.send(b"a" * 400)  # more than three times the rate
-            sent += 400
+            await steady.send(b"a" * 4000)  # far above the rate, however late the next
+            sent += 4000
             await asyncio.sleep(0.12)
         assert code(await steady.answer()) == (200, "")
         assert code(await reading) == (408, "too-slow")

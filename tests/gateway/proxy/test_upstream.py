@@ -740,6 +740,7 @@ async def test_leaving_the_seam_ends_open_streams() -> None:
             await asyncio.wait_for(rest, SOON)
 
 
+@needs_proc
 async def test_an_idle_connection_that_breaks_makes_no_noise(
     upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -756,7 +757,7 @@ async def test_an_idle_connection_that_breaks_makes_no_noise(
         for _ in range(3):
             await post(upstream, served.url)
         served.connections[0].reset()
-        await asyncio.sleep(0.05)
+        await until(lambda: sockets_to(served.port) == 0)
         assert await post(upstream, served.url) == b"a"
         gc.collect()
     assert len(served.connections) == 2
@@ -777,11 +778,12 @@ async def test_a_seam_that_is_not_open_refuses() -> None:
 # Stale connections: at most one delivery
 
 
+@needs_proc
 async def test_an_idle_connection_that_closed_is_replaced(upstream: Upstream) -> None:
     """A pooled connection known to be closed is not used: the request goes out once, on a new one."""
     async with provider(once(OK)) as served:
         await post(upstream, served.url)
-        await asyncio.sleep(0.05)
+        await until(lambda: sockets_to(served.port) == 0)
         assert await post(upstream, served.url) == b"ok"
     assert (len(served.requests), len(served.connections)) == (2, 2)
 

@@ -29,8 +29,9 @@ from paig_gateway.routing.decisions import (
     Unsigned,
 )
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from paig_gateway.routing.health import HealthTracker, RetriesSpec
+from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
+from paig_gateway.routing.retry_budget import RetriesSpec
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}],"max_completion_tokens":50}'

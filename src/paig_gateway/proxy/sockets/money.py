@@ -17,9 +17,9 @@ from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.stored_objects import ProviderObject
 from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.proxy.binding import binding_limits, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
-from paig_gateway.proxy.headers import Trace, beside
-from paig_gateway.proxy.hold import Held, binding_limits, hold, is_capped, with_maximum
+from paig_gateway.proxy.hold import Held, hold, with_maximum
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.meter import CUT, NO_USAGE, StreamMeter, charge_reading, charge_stream, error_type
 from paig_gateway.proxy.observer import Observer
@@ -27,7 +27,9 @@ from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.sockets.dial import Attempt
 from paig_gateway.proxy.sockets.turns import Ending, SocketSession, Turn
 from paig_gateway.proxy.stored import StoredObjects
-from paig_gateway.routing.candidates import Affinity, Candidate, MemberOrder, candidates
+from paig_gateway.proxy.trace_context import Trace, beside
+from paig_gateway.routing.affinity import Affinity
+from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 
 MOST_EARLY = 4 * 1024 * 1024
 """Bytes of a provider's messages about turns that are not held yet, from which on it is not read any further."""

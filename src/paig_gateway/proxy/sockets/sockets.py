@@ -37,9 +37,9 @@ from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy import browsers, one_address, request
 from paig_gateway.proxy.admission import Admission
+from paig_gateway.proxy.binding import is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.headers import error_headers, to_client
-from paig_gateway.proxy.hold import is_capped
 from paig_gateway.proxy.observer import present_request
 from paig_gateway.proxy.request import Scope, Target
 from paig_gateway.proxy.sessions import AgentIds, FirstSessions

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.telemetry.metrics.registry import MOST_MODELS, MOST_NAMES, Names, Numbers
+from paig_gateway.telemetry.metrics.registry import Names, Numbers
+from paig_gateway.telemetry.metrics.requests import MOST_MODELS, MOST_NAMES
 from paig_gateway.telemetry.otlp.conventions import INFERENCE, MODALITIES, PROVIDERS, address_of, operation_of
 
 CallLabels = tuple[str, str, str, str]

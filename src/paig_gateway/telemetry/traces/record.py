@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paig_gateway.formats.base import Call, Json
 from paig_gateway.ledger.records import Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.proxy.headers import Trace
+from paig_gateway.proxy.trace_context import Trace
 
 
 @dataclass(frozen=True, slots=True)

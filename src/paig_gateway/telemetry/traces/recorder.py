@@ -11,7 +11,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.proxy.headers import Trace, begin_trace, read_trace
+from paig_gateway.proxy.trace_context import Trace, begin_trace, read_trace
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.exporter import Destination, close
 from paig_gateway.telemetry.traces.content import MOST_ASKED

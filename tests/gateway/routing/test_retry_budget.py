@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paig_gateway.routing.health import RetriesSpec, RetryBudget
+from paig_gateway.routing.retry_budget import RetriesSpec, RetryBudget
 
 
 def test_a_member_that_fails_a_fifth_never_spends_it() -> None:

@@ -221,6 +221,8 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
         for row in found:
             print("  " + "  ".join(f"{value:7.1f}" for value in row))
         print("least: " + "  ".join(f"{min(column):7.1f}" for column in zip(*found, strict=True)))
+    for client in clients:
+        client.protocol.connection_lost(None)  # the end looks for unread bytes in the sockets of open connections
     server.should_exit = True
     await running
 

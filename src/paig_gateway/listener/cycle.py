@@ -168,6 +168,9 @@ class Cycle:
                     log.error("The application returned without an answer")
                 # If the provider broke a stream off, the client's stream is broken off too.
                 self._fail()
+        finally:
+            # It is in its own scope, which would keep both alive until garbage is collected.
+            self.scope["extensions"].pop(EXTENSION, None)
 
     def _fail(self) -> None:
         if self.started or self.gone:

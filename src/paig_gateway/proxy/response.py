@@ -56,6 +56,14 @@ _LONGEST_PREAMBLE = 4096
 Sink = Callable[[bytes], None]
 
 
+def _take_nothing(data: bytes) -> None:
+    """The sink of a relay that is over."""
+
+
+def _end_nothing() -> None:
+    """The end of a relay that is over."""
+
+
 @dataclass(slots=True)
 class ResponseRelay:
     """Relays one answer.
@@ -86,8 +94,8 @@ class ResponseRelay:
     ended: bool = False
     seen: int = 0
     drained: int = 0
-    _take: Sink = field(init=False)
-    _end: Callable[[], None] = field(init=False)
+    _take: Sink = _take_nothing
+    _end: Callable[[], None] = _end_nothing
     _holding: bool = False
     _reads: bool = False
     _kept: list[bytes] = field(default_factory=list)
@@ -106,6 +114,13 @@ class ResponseRelay:
             UpstreamError: The answer broke off. The part that arrived has been metered.
             TimeoutError: The client has disconnected, and the rest of the answer is too long to be read.
         """
+        try:
+            await self._run()
+        finally:
+            # Methods of its own, kept in it, would keep it and the bodies alive until garbage is collected.
+            self._take, self._end = _take_nothing, _end_nothing
+
+    async def _run(self) -> None:
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
         if "location" in self.headers and self.exchange.operation == "create" and self.response.status < 300:

@@ -10,7 +10,7 @@ import sqlite3
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -170,7 +170,7 @@ async def test_sigterm_drains_and_then_breaks_off(tmp_path: Path, workers: str) 
         logged = await running.end()
     assert running.process.returncode == 0
     assert "Traceback" not in logged
-    with sqlite3.connect(tmp_path / "paig.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "paig.db")) as connection:
         rows = connection.execute("SELECT error, certainty, cost FROM requests WHERE status = 200").fetchall()
     assert [(error, certainty) for error, certainty, _ in rows] == [("shutdown", "estimated")]
     assert rows[0][2] > 0
@@ -211,7 +211,7 @@ async def test_sigterm_waits_for_what_ends_by_itself(tmp_path: Path) -> None:
             read += piece
         assert read.endswith(b"data: [DONE]\n\n")
         assert "Traceback" not in await running.end()
-    with sqlite3.connect(tmp_path / "paig.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "paig.db")) as connection:
         assert connection.execute("SELECT error, certainty FROM requests").fetchall() == [(None, "exact")]
 
 

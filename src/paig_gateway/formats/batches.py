@@ -93,7 +93,7 @@ class BatchState:
         inline: The results, if they are in the batch itself.
         usage: The usage of the whole batch, if the provider states it.
         model: The requested model, if it is stated.
-        answered: The number of answered requests, if the provider states it.
+        answered: The number of answered requests, if the provider states it or it never began.
     """
 
     name: str
@@ -487,8 +487,10 @@ def _vertex_state(body: Json) -> BatchState:
     name = str(body.get("state") or "").rpartition("STATE_")[2].lower()
     ended = name in ("succeeded", "failed", "cancelled", "expired", "partially_succeeded")
     folder = dig(body, "outputInfo", "gcsOutputDirectory")
-    results = _texts(folder)
-    return BatchState(name, ended, results, answered=_count(dig(body, "completionStats", "successfulCount")))
+    results, stats = _texts(folder), mapping(body.get("completionStats"))
+    # Google leaves out what is zero, and `startTime` where a job never ran.
+    answered = _count(stats.get("successfulCount", 0)) if stats or not body.get("startTime") else None
+    return BatchState(name, ended, results, answered=answered)
 
 
 def _vertex_result(line: Json) -> LineResult | None:

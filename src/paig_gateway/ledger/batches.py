@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import text as sql
 
-from paig_gateway.database.columns import milliseconds, moment
+from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.upsert import insert_into
 from paig_gateway.ledger.statements import TABLES
 
-BATCHES, INPUTS, NODES = (TABLES[name] for name in ("batches", "batch_inputs", "nodes"))
+BATCHES, INPUTS, NODES, REQUESTS = (TABLES[name] for name in ("batches", "batch_inputs", "nodes", "requests"))
 TAKEN = timedelta(minutes=2)
 """For how long a node has a batch to itself."""
 INPUTS_KEPT = timedelta(days=31)
 """How long a file's lines are kept: OpenAI keeps files of batches for thirty days."""
+_WORK_LOCK = sql("SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))")
+"""The lock that PostgreSQL's settlements of the same work take too."""
 AT_ONCE = 20
 """Batches that are looked at in one round."""
 
@@ -58,8 +61,26 @@ class OpenBatch:
 _COLUMNS = [BATCHES.c[name] for name in OpenBatch.__slots__]
 
 
+class KnownJobError(Exception):
+    """An earlier request has made this job: the provider answers a repeated request with the same job."""
+
+
 def begin(connection: Connection, batch: OpenBatch, look_at: datetime, lines: bytes | None) -> None:
-    """Keep a batch, in the transaction that takes its hold away from its node."""
+    """Keep a batch, in the transaction that takes its hold away from its node.
+
+    Raises:
+        KnownJobError: The batch is kept already, or charged; nothing may be written.
+    """
+    if connection.dialect.name == "postgresql":
+        # Of two transactions with the same job the second waits here; SQLite has one writer at a time anyway.
+        connection.execute(_WORK_LOCK, {"work": text(batch.work_id)})
+    for jobs in (BATCHES, REQUESTS):  # in this order, since a charged batch leaves the first for the second
+        same = jobs.c.provider == batch.provider, jobs.c.work_id == text(batch.work_id)
+        known = connection.execute(select(jobs.c.id).where(*same).limit(1)).scalar()
+        if known == batch.id:
+            return  # written by a transaction whose commit was not heard of
+        if known is not None:
+            raise KnownJobError
     values = {name: getattr(batch, name) for name in OpenBatch.__slots__}
     times = {"created_at": milliseconds(batch.created_at), "deadline": milliseconds(batch.deadline)}
     values |= {**times, "project_id": batch.project_id or "", "look_at": milliseconds(look_at), "lines": lines}
@@ -84,8 +105,10 @@ def _is_free(at: datetime) -> ColumnElement[bool]:
 
 
 def of_work(engine: Engine, providers: Sequence[str], work_id: str) -> list[OpenBatch]:
-    """The batch of an id at one of the providers, if it is not charged yet."""
-    query = select(*_COLUMNS).where(BATCHES.c.work_id == work_id, BATCHES.c.provider.in_(providers))
+    """The batch of an id, or of a resource name that ends in it, at one of the providers; if it is not charged yet."""
+    work = BATCHES.c.work_id
+    same = or_(work == work_id, work.endswith(f"/{work_id}", autoescape=True))
+    query = select(*_COLUMNS).where(same, BATCHES.c.provider.in_(providers))
     return _read(engine, query)
 
 

@@ -66,9 +66,14 @@ _decode = msgspec.msgpack.Decoder(list[LineGroup]).decode
 
 @dataclass(slots=True)
 class BatchLines:
-    """All lines of a batch."""
+    """All lines of a batch; none, if it has a flat price."""
 
     groups: list[LineGroup] = field(default_factory=list)
+
+    @property
+    def at_flat_price(self) -> bool:
+        """Whether the lines were not read, because the operator has set one price for the whole batch."""
+        return not self.groups
 
     @property
     def count(self) -> int:

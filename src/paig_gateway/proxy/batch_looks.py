@@ -244,7 +244,9 @@ class Look:
                     async for found in self._in_lines(chunks):
                         yield found
             # What has no result of a job that was broken off costs nothing, so none of its results may be lost.
-            if self._answers < (state.answered or 0) and not (objects and state.is_complete):
+            uncounted = not objects and state.name != "failed"
+            lost = uncounted if state.answered is None else self._answers < state.answered
+            if lost and not (objects and state.is_complete):
                 yield None
         except BucketError as error:
             if error.gone:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import unquote
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,7 +37,6 @@ from paig_gateway.ledger import batches as rows
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Settlement
-from paig_gateway.ledger.reports import holder_of
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.worst_case import Unbounded
 from paig_gateway.providers.auth import SigningError
@@ -48,6 +47,7 @@ from paig_gateway.proxy.buckets import BucketError, Buckets
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import decode_json
 from paig_gateway.proxy.provider_client import ProviderClient
+from paig_gateway.proxy.request import ClientGone
 from paig_gateway.routing.candidates import Candidate, has_flat_price
 from paig_gateway.routing.failures import UpstreamError
 
@@ -69,6 +69,10 @@ MOST_HURRIED = 10_000
 """The most keys that are remembered for `HURRY_PAUSE`."""
 BUCKET_READS = 4
 """The most batches whose objects are read at the same time."""
+KEY_READS = 2
+"""The most of them for one key, so that others can read at the same time."""
+READ_SECONDS = 1200.0
+"""How long reading the objects of one batch may take."""
 MOST_READ = 8 * 1024**3
 """The most bytes that are read of a batch's objects: Bedrock takes 5 GB, Vertex AI 2 GB."""
 RENEW_SECONDS = 30.0
@@ -96,16 +100,18 @@ class Batches:
     _hurried: dict[str, datetime] = field(default_factory=dict)
     _readers: WeakSet[BatchUpload] = field(default_factory=WeakSet)
     _bucket_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BUCKET_READS))
+    _key_reads: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     # Creating a batch
 
     async def prepare(
-        self, exchange: Exchange, order: list[Candidate], *, capped: bool
+        self, exchange: Exchange, order: list[Candidate], is_gone: Callable[[], bool], *, capped: bool
     ) -> tuple[Exchange, list[Candidate]]:
         """Read the lines of the batch that a request creates, and compute their ceiling.
 
         Args:
+            is_gone: Whether the client has disconnected.
             capped: Whether a spending limit or a run's budget binds the request.
 
         Returns:
@@ -115,13 +121,14 @@ class Batches:
             GatewayError: `bad-request` if a line cannot be read; `no-price` if a line has no price, or if the lines
                 cannot be read but must be; `model-not-allowed` and `not-allowed` if the key may not use a line's model
                 or format.
+            ClientGone: The client disconnected while objects in a bucket were read.
         """
         api = APIS[exchange.fmt.name]
         try:
-            found, order = await self._read(api, exchange, order)
+            found, order = await self._read(api, exchange, order, is_gone)
         except UnseenError:
             if priced := [one for one in order if has_flat_price(exchange.fmt) and one.price is not None]:
-                return exchange, priced
+                return replace(exchange, lines=BatchLines()), priced
             if not _passes_unseen(exchange, order, capped=capped):
                 raise
             return exchange, order
@@ -134,14 +141,15 @@ class Batches:
         return exchange, held[0]
 
     async def _read(
-        self, api: BatchApi, exchange: Exchange, order: list[Candidate]
+        self, api: BatchApi, exchange: Exchange, order: list[Candidate], is_gone: Callable[[], bool]
     ) -> tuple[BatchLines, list[Candidate]]:
         try:
             content = await asyncio.to_thread(api.read_content, exchange.plain, exchange.call.model or None)
         except MalformedRequest as error:
             raise GatewayError("bad-request", str(error)) from None
         if api.in_bucket:
-            return await self._from_bucket(exchange, api, content, order)
+            async with self._key_reads.setdefault(exchange.caller.key_id, asyncio.Semaphore(KEY_READS)):
+                return await self._from_bucket(exchange, api, content, order, is_gone)
         reader = LineReader(api, content, order[0].provider.kind)
         if content.lines is not None:
             lines = content.lines
@@ -197,7 +205,12 @@ class Batches:
         raise _unseen(f"its file '{file}' was not uploaded through it, and {why}")
 
     async def _from_bucket(
-        self, exchange: Exchange, api: BatchApi, content: BatchContent, order: list[Candidate]
+        self,
+        exchange: Exchange,
+        api: BatchApi,
+        content: BatchContent,
+        order: list[Candidate],
+        is_gone: Callable[[], bool],
     ) -> tuple[BatchLines, list[Candidate]]:
         """The lines of objects in a bucket, read with the credential of the first candidate that can read them."""
         if not content.sources or not content.destination:
@@ -208,10 +221,15 @@ class Batches:
             reader = LineReader(api, content, candidate.provider.kind)
             bucket = Buckets(self.client, candidate.provider, candidate.credential)
             try:
-                async with self._bucket_reads:
+                async with self._bucket_reads, asyncio.timeout(READ_SECONDS):
+                    if is_gone():
+                        raise ClientGone
                     await bucket.objects(destination)  # where its results are read later
-                    await _read_objects(bucket, content.sources, reader)
+                    await _read_objects(bucket, content.sources, reader, is_gone)
                 lines = reader.end()
+            except TimeoutError:
+                why = why or f"its objects could not be read within {READ_SECONDS / 60:.0f} minutes"
+                continue
             except (BucketError, UpstreamError, SigningError) as error:
                 why = why or str(error)
                 continue
@@ -255,9 +273,6 @@ class Batches:
             outcome.charge(candidate.ceiling, "ceiling", "the answer names no batch")
             return
         outcome.work_id, now = work_id, self.now()
-        if exchange.lines is None and has_flat_price(exchange.fmt) and candidate.price is not None:
-            outcome.charge(candidate.ceiling, "exact")
-            return
         path = _with_version(exchange)
         batch = OpenBatch(
             exchange.id, candidate.provider.name, work_id, exchange.fmt.name, path, candidate.credential.id,
@@ -265,29 +280,25 @@ class Batches:
         )  # fmt: skip
         # Nothing is awaited before this, so the batch is charged even if the client disconnects now.
         outcome.deferred = True
-        deferring = self._start(self._defer(batch, now + LOOKS[0], exchange.lines))
+        deferring = self._start(self._defer(batch, now + LOOKS[0], exchange.lines, candidate.ceiling))
         await asyncio.wait({deferring}, timeout=DEFER_SECONDS)
 
-    async def _defer(self, batch: OpenBatch, look_at: datetime, lines: BatchLines | None) -> None:
+    async def _defer(self, batch: OpenBatch, look_at: datetime, lines: BatchLines | None, ceiling: int) -> None:
         try:
-            in_bucket = APIS[batch.format].in_bucket
-            if in_bucket and await asyncio.to_thread(self._is_known, batch.provider, batch.work_id):
-                # A repeated request with the same token makes no second job.
+            packed = await asyncio.to_thread(lines.packed) if lines is not None else None
+            try:
+                await self.ledger.defer(batch.id, partial(rows.begin, batch=batch, look_at=look_at, lines=packed))
+            except rows.KnownJobError:
                 await self.ledger.settle(Settlement(batch.id, self.now(), 0, "exact", status=200))
                 return
-            packed = await asyncio.to_thread(lines.packed) if lines is not None else None
-            await self.ledger.defer(batch.id, partial(rows.begin, batch=batch, look_at=look_at, lines=packed))
+            if lines is not None and lines.at_flat_price:
+                end = Settlement(batch.id, self.now(), ceiling, "exact", status=200, work_id=batch.work_id)
+                await self.ledger.settle(replace(end, provider=batch.provider))
+                await asyncio.to_thread(rows.end, self.engine, batch.id)
         except LookupError:
             log.error("batch %s is charged at its ceiling: this node was taken for dead meanwhile", batch.work_id)
         except (SQLAlchemyError, GatewayError) as error:
             log.error("batch %s is charged at its ceiling when this node ends: %s", batch.work_id, error)
-
-    def _is_known(self, provider: str, work_id: str) -> bool:
-        """Whether an earlier request made this job, charged or not."""
-        if rows.of_work(self.engine, [provider], work_id):
-            return True
-        holder = holder_of(self.engine, work_id)
-        return holder is not None and holder[0] == provider
 
     # Answers that pass
 
@@ -475,6 +486,8 @@ class Batches:
             return self.now() >= batch.deadline and await self._write_off(batch)
         packed = await asyncio.to_thread(rows.lines_of, self.engine, batch.id)
         lines = await asyncio.to_thread(BatchLines.unpacked, packed) if packed is not None else None
+        if lines is not None and lines.at_flat_price:
+            return await self._write_off(batch, "the gateway ended before it had charged the flat price")
         look = Look(batch, provider, self.client, self.ledger, self.prices, lines, self.now)
         try:
             return await look.run()
@@ -490,13 +503,11 @@ class Batches:
             log.debug("batch %s is polled later: %s", batch.work_id, error)
             return False
 
-    async def _write_off(self, batch: OpenBatch) -> bool:
-        """Charge the whole hold of a batch whose provider no longer exists."""
+    async def _write_off(self, batch: OpenBatch, why: str = NO_RESULT) -> bool:
+        """Charge the whole hold of a batch that cannot be polled."""
         held = await asyncio.to_thread(rows.held_for, self.engine, batch.id)
         if held is not None:
-            end = Settlement(
-                batch.id, self.now(), held, "ceiling", status=200, error="no-result", certainty_reason=NO_RESULT
-            )
+            end = Settlement(batch.id, self.now(), held, "ceiling", status=200, error="no-result", certainty_reason=why)
             await self.ledger.settle(end)
         return True
 
@@ -538,13 +549,17 @@ def _unseen_bucket(exchange: Exchange, candidate: Candidate, why: str) -> Unseen
     )
 
 
-async def _read_objects(bucket: Buckets, sources: Iterable[str], reader: LineReader) -> None:
-    """Read the lines of all objects that some URIs name."""
+async def _read_objects(
+    bucket: Buckets, sources: Iterable[str], reader: LineReader, is_gone: Callable[[], bool]
+) -> None:
+    """Read the lines of all objects that some URIs name, as long as the client waits."""
     size = 0
     for source in sources:
         for uri in await bucket.objects(source):
             async with bucket.open(uri) as chunks:
                 async for chunk in chunks:
+                    if is_gone():
+                        raise ClientGone
                     size += len(chunk)
                     if size > MOST_READ:
                         raise BucketError(f"its objects have more than {MOST_READ // 1024**3} GB")

@@ -369,7 +369,8 @@ class Proxy:
             if fmt.unmetered:
                 order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
             if exchange.fmt.batch:
-                exchange, order = await self.batches.prepare(exchange, order, capped=is_capped(exchange, soft=True))
+                capped = is_capped(exchange, soft=True)
+                exchange, order = await self.batches.prepare(exchange, order, lambda: client.gone, capped=capped)
                 if exchange.lines is not None and exchange.lines.named:
                     await self.stored.check_named(exchange, exchange.lines.named)
             elif exchange.operation == "delete":

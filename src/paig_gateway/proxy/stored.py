@@ -442,6 +442,8 @@ def _made(body: Json) -> Iterable[str]:
     for name in _IDS:
         if raw.get(name):
             yield raw[name]
+    if raw.get("jobArn"):
+        yield raw["jobArn"].rpartition("/")[2]  # Bedrock takes either for a job
     if "id" not in raw and raw.get("name"):
         yield last_name(raw["name"])
     for place in ("file", "batch", "dataset", "model"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -67,6 +68,7 @@ def _vertex_shown(batch: Batch) -> Document:
         "outputConfig": asked["outputConfig"],
         "state": f"JOB_STATE_{_STATES.get(batch.state, batch.state.upper())}",
         "createTime": _time(batch.made),
+        "startTime": _time(batch.made),
         "updateTime": _time(batch.ended or batch.made),
     }
     if batch.ended is not None:
@@ -148,6 +150,15 @@ def _bedrock_shown(batch: Batch) -> Document:
     return shown | ({"endTime": _time(batch.ended)} if batch.ended is not None else {})
 
 
+_ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/"
+
+
+def _by_arn(request: SimulatedRequest) -> SimulatedRequest:
+    """A request that names a job by its short id, with the job's ARN instead."""
+    id = request.params["id"]
+    return request if id.startswith("arn:") else replace(request, params={**request.params, "id": f"{_ARN}{id}"})
+
+
 def bedrock_operations(batches: SimulatedBatches, buckets: Buckets) -> dict[str, Operation]:
     """Create, poll, list and stop jobs of objects in Amazon S3."""
 
@@ -162,11 +173,10 @@ def bedrock_operations(batches: SimulatedBatches, buckets: Buckets) -> dict[str,
         source = asked["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
         uris = [source] if source.endswith(".jsonl") else buckets.names(f"{source.rstrip('/')}/")
         lines = _lines(buckets, uris, lambda raw: SimulatedLine(raw["recordId"], path, raw["modelInput"], raw))
-        arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/"
-        return _bedrock({"jobArn": batches.make(request, arn, lines, 12).id})
+        return _bedrock({"jobArn": batches.make(request, _ARN, lines, 12).id})
 
     def show(request: SimulatedRequest) -> SimulatedAnswer:
-        batch = batches.look(request)
+        batch = batches.look(_by_arn(request))
         folder = batch.asked["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"].rstrip("/")
         job = f"{folder}/{batch.id.rpartition('/')[2]}"
         source = str(batch.asked["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]).rstrip("/").rpartition("/")[2]
@@ -178,7 +188,7 @@ def bedrock_operations(batches: SimulatedBatches, buckets: Buckets) -> dict[str,
         return _bedrock(_bedrock_shown(batch))
 
     def stop(request: SimulatedRequest) -> SimulatedAnswer:
-        batches.cancel(request)
+        batches.cancel(_by_arn(request))
         return _bedrock({})
 
     def listed(request: SimulatedRequest) -> SimulatedAnswer:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -131,3 +134,72 @@ async def test_two_nodes_look_at_once(tmp_path: Path, database: str | None) -> N
         await poll(one, batch["id"])
         await asyncio.gather(*(poll(node, batch["id"]) for node in (one, other) * 5))
         await check(other, 250)
+
+
+JOB = {
+    "jobName": "nightly",
+    "roleArn": "arn:aws:iam::123456789012:role/batch",
+    "modelId": "amazon.nova-lite-v1:0",
+    "clientRequestToken": "one-token",
+    "inputDataConfig": {"s3InputDataConfig": {"s3Uri": "s3://requests/in.jsonl"}},
+    "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://results/out/"}},
+}
+
+
+@asynccontextmanager
+async def bedrock(home: Path, count: int) -> AsyncIterator[Path]:
+    """A simulated Bedrock, whose bucket has the requests, and a configuration that names it."""
+    async with provider(home) as (simulator, config):
+        found = []
+        for number in range(count):
+            prompt = "Hi [sim:status=400]" if number % 5 == 0 else "Hi"
+            body = {"messages": [{"role": "user", "content": [{"text": prompt}]}], "inferenceConfig": {"maxTokens": 50}}
+            found.append(json.dumps({"recordId": f"r-{number}", "modelInput": body}).encode())
+        simulator.buckets.put("s3://requests/in.jsonl", b"\n".join(found))
+        base = re.findall('base_url = "(.*)/openai/v1"', config.read_text())[0]
+        more = f'''
+[providers.bedrock]
+kind = "bedrock"
+base_url = "{base}/bedrock"
+storage_url = "{base}/s3"
+credential = "value:AKIAIOSFODNN7EXAMPLE:secret"
+'''
+        config.write_text(config.read_text() + more)
+        yield config
+
+
+async def start_job(node: Node) -> str:
+    """Create the job; its short id."""
+    answer = await node.http.post("/proxy/bedrock/model-invocation-job", headers=HEADERS, json=JOB)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["jobArn"]).rpartition("/")[2]
+
+
+async def poll_job(node: Node, id: str) -> None:
+    """Look at the job until it has ended."""
+    status = ""
+    while status != "Completed":
+        status = (await node.http.get(f"/proxy/bedrock/model-invocation-job/{id}", headers=HEADERS)).json()["status"]
+
+
+async def test_a_bucket_batch_of_two_nodes(tmp_path: Path, database: str | None) -> None:
+    """The same token at two nodes at once makes one job; one node dies while it charges, the other one goes on."""
+    count = 210
+    async with bedrock(tmp_path, count) as config, serving(tmp_path, config, database) as other:
+        async with serving(tmp_path, config, database, die="after-lines") as node:
+            ids = set(await asyncio.gather(*(start_job(one) for one in (node, other) * 3)))
+            assert len(ids) == 1
+            id = ids.pop()
+
+            async def one_hold() -> bool:
+                rows = await every_row(other.admin)
+                return len(rows) == 6 and [row.state for row in rows].count("open") == 1
+
+            await until(one_hold)
+            with suppress(httpx2.TransportError):  # it may die before the client has its answer
+                await poll_job(node, id)
+            assert await node.process.wait() == -9
+        await asyncio.gather(*(poll_job(other, id) for _ in range(3)))
+        await check(other, count)
+        assert await start_job(other) == id
+        await check(other, count)

@@ -20,6 +20,8 @@ from google.oauth2.credentials import Credentials
 
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import PriceSpec, ProviderSpec
+from paig_gateway.proxy import batches
+from paig_gateway.simulator import bucket_batches
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import Time, World, running_world
@@ -324,6 +326,71 @@ async def test_a_flat_price_for_what_cannot_be_read(provider: Provider) -> None:
     assert (await client.get(arn_path(made.json()))).status_code == 200
 
 
+async def test_a_repeated_token_at_a_flat_price(provider: Provider) -> None:
+    """The provider makes no second job, so the price is charged once, also if both requests come at once."""
+    simulator, world, _ = provider
+    title = "POST /model-invocation-job"
+    flat = {"model": title, "provider": "bedrock-twice", "requests_kcount": "500"}
+    await world.admin.providers.create("bedrock-twice", (await spec_of(world, "bedrock-flat")))
+    await world.admin.prices.create(f"bedrock-twice {title}", PriceSpec.model_validate(flat))
+    simulator.buckets.put("s3://requests/b-twice.jsonl", jsonl([record("a")]))
+    client = await client_of(world, "b-twice", "/proxy/bedrock-twice")
+    job = {**bedrock_job("s3://requests/b-twice.jsonl"), "clientRequestToken": "token-b-twice"}
+    made = await asyncio.gather(*(client.post("/model-invocation-job", json=job) for _ in range(3)))
+    made.append(await client.post("/model-invocation-job", json=job))
+    assert len({one.json()["jobArn"] for one in made}) == 1
+
+    async def settled() -> bool:
+        return Decimal((await client.limit()).held) == 0 < Decimal((await client.limit()).spent)
+
+    await until(settled)
+    costs = [Decimal((await world.admin.request(one.headers["x-paig-request-id"])).cost) for one in made]
+    assert sorted(costs) == [0, 0, 0, Decimal("0.5")]
+    assert Decimal((await client.limit()).spent) == Decimal("0.5")
+
+
+async def spec_of(world: World, name: str) -> ProviderSpec:
+    """The settings of a provider, with its credential."""
+    base = (await world.admin.providers.get(name)).base_url
+    return ProviderSpec(kind="bedrock", base_url=base, credential="value:an-api-key")
+
+
+@pytest.mark.parametrize("statistics", ["none", "never began"])
+async def test_a_cancelled_vertex_job_without_statistics(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, statistics: str
+) -> None:
+    """Without counts and results, each line may have cost; not so if the job never ran."""
+    simulator, world, time = provider
+    shown = bucket_batches._vertex_shown
+    hidden = {"completionStats"} | ({"startTime"} if statistics == "never began" else set())
+    monkeypatch.setattr(
+        bucket_batches,
+        "_vertex_shown",
+        lambda batch: {name: value for name, value in shown(batch).items() if name not in hidden},
+    )
+    folder = f"gs://results/{statistics.replace(' ', '-')}"
+    client, uri = await vertex(provider, f"v-{statistics[-5:]}", [asked("Hi [batch:looks=9]")] * 4)
+    made = await client.post(JOBS, json=vertex_job(uri, destination=folder))
+    held = Decimal((await client.limit()).held)
+    base = (await world.admin.providers.get("google-vertex")).base_url
+    path = f"{base}{JOBS}/{made.json()['name'].rpartition('/')[2]}"
+    async with httpx2.AsyncClient(headers={"authorization": "Bearer any"}) as direct:
+        await direct.post(f"{path}:cancel")
+        assert (await direct.get(path)).json()["state"] == "JOB_STATE_CANCELLED"
+    for found in simulator.buckets.names(folder):
+        simulator.buckets.remove(found)
+    time.later(15 * 86_400)
+
+    async def settled() -> bool:
+        return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
+
+    await until(settled)
+    rows = [row for row in await client.rows() if "custom_id" in row.tags]
+    certainty, cost = ("ceiling", held) if statistics == "none" else ("exact", Decimal(0))
+    assert [row.certainty for row in rows] == [certainty] * 4
+    assert sum(Decimal(row.cost) for row in rows) == cost
+
+
 async def test_two_tenants_have_their_own_jobs(provider: Provider) -> None:
     """Another key's job is not there."""
     mine, uri = await vertex(provider, "v-mine", [asked()])
@@ -421,6 +488,56 @@ async def test_a_job_that_was_stopped(provider: Provider) -> None:
     await finished(client, arn_path(made), ["Stopped"])
     rows = await client.charged()
     assert Counter(Decimal(row.cost) > 0 for row in rows) == {True: 2, False: 2}
+
+
+async def test_a_job_by_its_short_id(provider: Provider) -> None:
+    """Bedrock takes the end of a job's ARN for it; another key's job is not there by either name."""
+    client, uri = await bedrock(provider, "b-short", [record("a", "Hi [batch:looks=0]")])
+    other, _ = await bedrock(provider, "b-short-other", [])
+    made = (await client.post("/model-invocation-job", json=bedrock_job(uri))).json()
+    short = f"/model-invocation-job/{made['jobArn'].rpartition('/')[2]}"
+    assert (await other.get(short)).headers["x-paig-error"] == "not-found"
+    assert (await other.post(f"{short}/stop")).headers["x-paig-error"] == "not-found"
+    assert (await finished(client, short, ["Completed"]))["jobArn"] == made["jobArn"]
+    assert [row.tags["batch"] for row in await client.charged()] == [made["jobArn"]]
+
+
+async def test_a_key_reads_few_batches_at_a_time(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its third one waits and another key's is read; what takes too long is refused, and who has left is not served."""
+    _, world, _ = provider
+    begun: asyncio.Queue[str] = asyncio.Queue()
+    go_on = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        begun.put_nowait(head.decode().partition("%2F")[2].partition("&")[0].partition(" ")[0])
+        await go_on.wait()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        storage = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname())
+        base = (await world.admin.providers.get("google-vertex")).base_url.removesuffix("/vertex")
+        spec = providers(base)["google-vertex"].model_copy(update={"storage_url": storage})
+        await world.admin.providers.create("slow", spec)
+        mine, other = [await client_of(world, f"v-slow-{name}", "/proxy/slow") for name in "ab"]
+
+        def create(client: Client, name: str) -> asyncio.Task[httpx2.Response]:
+            job = vertex_job("gs://requests/slow.jsonl", destination=f"gs://results/out/{name}")
+            return asyncio.create_task(client.post(JOBS, json=job))
+
+        reading = [create(mine, f"mine-{number}") for number in range(4)]
+        first = {await begun.get(), await begun.get()}
+        monkeypatch.setattr(batches, "READ_SECONDS", 0.01)
+        late = await create(other, "other")
+        assert late.headers["x-paig-error"] == "no-price", late.text
+        assert "could not be read within" in late.text
+        assert (await begun.get()).startswith("other")
+        assert begun.empty()
+        monkeypatch.undo()
+        assert len(first) == 2
+        go_on.set()
+        assert {(await one).headers["x-paig-error"] for one in reading} == {"no-price"}
 
 
 async def test_a_repeated_token_after_the_charge(provider: Provider) -> None:

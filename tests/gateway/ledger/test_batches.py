@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -136,6 +138,40 @@ def test_two_nodes_charge_the_same_lines(engine: Engine) -> None:
     assert len(rows(engine)) == 5
     one.close()
     other.close()
+
+
+async def test_a_job_begins_once(engine: Engine) -> None:
+    """Of several nodes that got the same job at the same moment, one keeps it; nor does it begin after its charge."""
+    nodes = [Ledger(engine, node_id=f"node_{name}", clock=Clock()) for name in "abcd"]
+    for node in nodes:
+        await node.start()
+    cap = limit("cap", 20_000)
+
+    async def begin(node: Ledger) -> OpenBatch | None:
+        hold = reservation(cap, ceiling=1000, tokens=0)
+        await node.reserve(hold)
+        made = OpenBatch(hold.id, "aws", "job/1", "bedrock-batch", "/job", "cred", "key_ci", None, NOON, NOON)
+        try:
+            await node.defer(hold.id, partial(batches.begin, batch=made, look_at=NOON, lines=None))
+        except batches.KnownJobError:
+            assert row(engine, hold.id)["node_id"] == node._executor.node_id  # the hold is still its own
+            await node.settle(settlement(hold.id, 0))
+            return None
+        return made
+
+    [made] = [one for one in await asyncio.gather(*map(begin, nodes * 3)) if one is not None]
+    assert totals(engine, cap) == Totals(spent=0, held=1000)
+    assert batches.of_work(engine, ["aws"], "job/1") == batches.of_work(engine, ["aws"], "1") == [made]
+    assert batches.of_work(engine, ["aws"], "_") == []
+    # A transaction whose commit was not heard of is done again.
+    await nodes[1].defer(made.id, partial(batches.begin, batch=made, look_at=NOON, lines=None))
+    end = replace(settlement(made.id, 0, work_id="job/1"), provider="aws")
+    await nodes[1].settle_lines(made.id, [line(made.id, "a")], end)
+    batches.end(engine, made.id)
+    assert await begin(nodes[2]) is None
+    assert totals(engine, cap) == Totals(spent=100, held=0)
+    for node in nodes:
+        await node.stop()
 
 
 async def test_one_node_looks_at_a_time(ledger: Ledger, engine: Engine) -> None:

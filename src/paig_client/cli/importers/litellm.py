@@ -50,6 +50,7 @@ NANO, MOST = Decimal("0.000000001"), Decimal(10**9)
 
 UNDERSTOOD = frozenset(
     {"model", "api_base", "base_url", "api_key", "custom_llm_provider", "weight", "order", *PRICES}
+    | {"max_budget", "budget_duration"}
     | {"api_version", "region_name", "aws_region_name", "vertex_project", "vertex_location", "vertex_credentials"}
 )
 """The parameters that are read from `litellm_params`."""
@@ -97,11 +98,16 @@ def from_litellm(config: object) -> Draft:
     router = _object(config.get("router_settings"))
     _routes(draft, deployments, _fallbacks(settings, router, draft), _choice(router))
     _budget(draft, settings)
+    _provider_budgets(draft, router)
+    general = _object(config.get("general_settings"))
+    if "slack" in _list(general.get("alerting")):
+        draft.alerts["webhook"] = "env:SLACK_WEBHOOK_URL"
+        draft.note("Alerts go to the webhook in SLACK_WEBHOOK_URL, as there: set it where the gateway runs.")
     _leave(draft, config)
     _leave(draft, settings, "litellm_settings", {"max_budget", "budget_duration", "fallbacks", "default_fallbacks"})
-    understood = {"fallbacks", "default_fallbacks", *(("routing_strategy",) if _choice(router) else ())}
-    _leave(draft, router, "router_settings", understood)
-    _leave(draft, _object(config.get("general_settings")), "general_settings")
+    understood = {"fallbacks", "default_fallbacks", "provider_budget_config"}
+    _leave(draft, router, "router_settings", understood | ({"routing_strategy"} if _choice(router) else set()))
+    _leave(draft, general, "general_settings", ("alerting",) if general.get("alerting") == ["slack"] else ())
     _leave(draft, _object(config.get("environment_variables")), "environment_variables")
     return draft
 
@@ -135,6 +141,9 @@ def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
     _leave(draft, parameters, f"{where}.litellm_params", UNDERSTOOD)
     provider = _provider(draft, where, kind, address, parameters)
     _price(draft, model, provider, parameters)
+    if (budget := _number(parameters.get("max_budget"))) is not None:
+        duration = _text(parameters.get("budget_duration"))
+        _limit(draft, f"{where} ({name})", {"provider": provider, "model": model}, budget, duration)
     weight = _number(parameters.get("weight"))
     order = _number(parameters.get("order"))
     # Shares may be fractions there; ours are whole.
@@ -326,6 +335,29 @@ def _budget(draft: Draft, settings: Object) -> None:
         return
     if (limit := limit_of(draft, "litellm_settings.max_budget", budget, duration)) is not None:
         draft.organisation = {"limits": {limit[0]: limit[1]}}
+
+
+def _provider_budgets(draft: Draft, router: Object) -> None:
+    """A limit for each provider that has a budget, if it is one account here."""
+    for service, given in _object(router.get("provider_budget_config")).items():
+        where = f"router_settings.provider_budget_config.{service}"
+        found = _object(given)
+        budget = _number(found.get("budget_limit", found.get("max_budget")))
+        duration = _text(found.get("time_period", found.get("budget_duration")))
+        kind = KINDS.get(str(service))
+        accounts = [name for name, fields in draft.providers.items() if fields["kind"] == kind]
+        if budget is not None and len(accounts) == 1:
+            _limit(draft, where, {"provider": accounts[0]}, budget, duration)
+        elif budget is not None:
+            several = f"give each of {', '.join(accounts)} a share, as a limit with match = {{ provider = … }}"
+            draft.note(f"{where}: {several if accounts else 'there is no such provider in model_list'}.")
+
+
+def _limit(draft: Draft, where: str, match: Table, budget: Decimal, duration: str | None) -> None:
+    """Put a named limit on what a provider is paid into the draft."""
+    if (limit := limit_of(draft, where, budget, duration)) is not None:
+        name = draft.label_for(" ".join(map(str, match.values())), draft.limits)
+        draft.limits[name] = {"match": match, limit[0]: limit[1]}
 
 
 _HINTS: Mapping[str, str] = {

@@ -11,23 +11,31 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
+from decimal import Decimal
 
 from paig_client.cli.importers.draft import Draft, Table
-from paig_client.cli.importers.litellm import limit_of
-
-Row = Mapping[str, str | None]
-
-KEYS, TEAMS, USERS, BUDGETS = (
-    f"LiteLLM_{name}" for name in ("VerificationToken", "TeamTable", "UserTable", "BudgetTable")
+from paig_client.cli.importers.litellm_budgets import (
+    Row,
+    add_limits,
+    add_members,
+    add_organizations,
+    is_among,
+    members_of,
+    number,
 )
+
+KEYS, TEAMS, USERS, BUDGETS, ORGANIZATIONS, MEMBERS = (
+    f"LiteLLM_{name}"
+    for name in ("VerificationToken", "TeamTable", "UserTable", "BudgetTable", "OrganizationTable", "TeamMembership")
+)
+_AMOUNTS = "tpm_limit rpm_limit max_budget budget_duration soft_budget model_max_budget"
 READ = {
-    KEYS: "token key_alias expires models user_id team_id blocked tpm_limit rpm_limit max_budget budget_duration "
-    "budget_id budget_limits",
-    TEAMS: "team_id team_alias models blocked tpm_limit rpm_limit max_budget budget_duration budget_limits",
-    USERS: "user_id user_alias user_email models tpm_limit rpm_limit max_budget budget_duration",
-    BUDGETS: "budget_id tpm_limit rpm_limit max_budget budget_duration",
+    KEYS: f"token key_alias expires models user_id team_id organization_id blocked {_AMOUNTS} budget_id budget_limits",
+    TEAMS: f"team_id team_alias organization_id models blocked {_AMOUNTS} budget_limits",
+    USERS: f"user_id user_alias user_email organization_id models {_AMOUNTS}",
+    BUDGETS: f"budget_id {_AMOUNTS}",
+    ORGANIZATIONS: "organization_id organization_alias budget_id",
+    MEMBERS: "user_id team_id budget_id",
 }
 """The columns that are carried over, by table."""
 RECORDS = (
@@ -38,18 +46,12 @@ RECORDS = (
 )
 """Columns that record something, or that limit nothing."""
 LIMITING = (
-    "model_rpm_limit", "model_tpm_limit", "temp_budget_increase", "guardrails", "tags", "allowed_passthrough_routes",
-    "model_max_budget", "team_member_budget_id", "disable_global_guardrails", "enforced_params", "soft_budget",
+    "temp_budget_increase", "guardrails", "tags", "allowed_passthrough_routes",
+    "team_member_budget_id", "disable_global_guardrails", "enforced_params", "soft_budget",
 )  # fmt: skip
 """Members of `metadata` that limit something."""
 LEFT_OUT: Mapping[str, tuple[str, str, str]] = {
-    "OrganizationTable": (
-        "budget_id",
-        "organizations with budgets",
-        "one project for each, or a named limit, caps them",
-    ),
     "ProjectTable": ("budget_id", "LiteLLM projects with budgets", "here a key belongs to its team's project"),
-    "TeamMembership": ("budget_id", "budgets of members in a team", "set limits on the users, or on their keys"),
     "OrganizationMembership": ("budget_id", "budgets of members in an organization", "set limits on the users"),
     "EndUserTable": ("budget_id", "end users with budgets", 'a named limit with per = "tag:customer" caps each'),
     "TagTable": ("budget_id", "tags with budgets", "a named limit with match = { tag = … } caps one"),
@@ -76,11 +78,10 @@ EVERY_MODEL = frozenset({"all-proxy-models", "all-team-models", "*"})
 NO_MODEL = "no-default-models"
 """LiteLLM's name for no model at all."""
 
-OWNERS = {"team": TEAMS, "user": USERS}
+OWNERS = {"team": "project", "user": "user"}
+"""Our word for each of LiteLLM's owners of keys."""
 NOTHING = (None, "", "{}", "[]", "null", "f")
 """The values that a column has if it is not set."""
-MOST_A_MINUTE = 2**62
-"""The largest rate of a limit."""
 NAMES_IN_NOTE = 3
 """A note names at most this many keys, teams or users."""
 _COPY = re.compile(r'^COPY (?:(?:\w+|"[^"]+")\.)?"(LiteLLM_\w+)" \((.*)\) FROM stdin;$')
@@ -161,9 +162,16 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
     """
     tables = dump.rows
     budgets = {row["budget_id"]: row for row in tables.get(BUDGETS, [])}
-    rows = {kind: {row[f"{kind}_id"]: row for row in tables.get(table, [])} for kind, table in OWNERS.items()}
+    rows = {
+        kind: {row[f"{kind}_id"]: row for row in tables.get(table, [])}
+        for kind, table in (("team", TEAMS), ("user", USERS))
+    }
     teams = _owners(draft, draft.projects, "team", rows["team"].values(), ("team_alias", "team_id"))
     users = _owners(draft, draft.users, "user", rows["user"].values(), ("user_email", "user_alias", "user_id"))
+    add_members(draft, tables.get(MEMBERS, []), budgets, teams, users)
+    parts: dict[str | None, list[Table]] = {}
+    for id, name in teams.items():
+        parts.setdefault(rows["team"][id].get("organization_id"), []).append({"project": name})
     spent = []
     for row in tables[KEYS]:
         digest = row["token"] or ""
@@ -196,16 +204,18 @@ def add_owners_and_keys(draft: Draft, dump: LitellmTables, now: datetime) -> lis
         budget = budgets.get(row.get("budget_id"), {})
         if row.get("budget_id") and not budget:
             draft.note(f"{where}: there is no budget {row['budget_id']}.")
-        if limits := _limits(
-            draft, where, {**budget, **{name: text for name, text in row.items() if text is not None}}
-        ):
+        own = {name: text for name, text in row.items() if text not in NOTHING}
+        if limits := add_limits(draft, where, {"key": name}, {**budget, **own}):
             fields["limits"] = limits
+        if "project" not in fields:
+            parts.setdefault(row.get("organization_id"), []).append({"key": name})
         draft.keys[name] = fields
-        amount = _number(row.get("spend"))
+        amount = number(row.get("spend"))
         if amount is not None and amount > 0:
             has_window = bool(row.get("budget_duration") or budget.get("budget_duration"))
             began = now if has_window else _time(row.get("created_at")) or now
             spent.append(LitellmSpend(name, amount, began, f"litellm:{digest}"))
+    add_organizations(draft, tables.get(ORGANIZATIONS, []), budgets, parts)
     _tell_what_is_left_out(draft, dump)
     return spent
 
@@ -215,12 +225,12 @@ def _models_of_key(draft: Draft, where: str, row: Row, owner: Row) -> list[str]:
     own, owners = _models(draft, row), _models(draft, owner)
     found = own or owners
     if own and owners:
-        narrower = [model for model in owners if _is_among(own, model)]
-        found = list(dict.fromkeys([*(model for model in own if _is_among(owners, model)), *narrower])) or [NO_MODEL]
-        if refused := [model for model in own if not _is_among(owners, model)]:
+        narrower = [model for model in owners if is_among(own, model)]
+        found = list(dict.fromkeys([*(model for model in own if is_among(owners, model)), *narrower])) or [NO_MODEL]
+        if refused := [model for model in own if not is_among(owners, model)]:
             draft.note(f"{where}: {', '.join(refused)} left out: its team or user may not use all of that there.")
     for model in found:
-        if not (model == NO_MODEL or "*" in model or _is_among(draft.models, model)):
+        if not (model == NO_MODEL or "*" in model or is_among(draft.models, model)):
             draft.note(
                 f"models of keys: {model} is not in model_list; if it is an access group, write its models instead."
             )
@@ -235,21 +245,19 @@ def _models(draft: Draft, row: Row) -> list[str]:
     return list(dict.fromkeys(model for name in listed for model in draft.groups.get(name, [name])))
 
 
-def _is_among(patterns: Iterable[str], model: str) -> bool:
-    return any(fnmatchcase(model, pattern) for pattern in patterns)
-
-
 def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
     """Note each column and table whose content a draft cannot hold."""
     names = {KEYS: ("key", "key_alias", "token"), TEAMS: ("team", "team_alias", "team_id")}
     names |= {USERS: ("user", "user_email", "user_id"), BUDGETS: ("budget", "budget_id", "budget_id")}
+    names |= {ORGANIZATIONS: ("organization", "organization_alias", "organization_id")}
+    names |= {MEMBERS: ("member", "user_id", "user_id")}
     for table, rows in dump.rows.items():
         kind, alias, id = names[table]
         known = {*RECORDS.split(), *READ[table].split()}
         found: dict[str, list[str]] = {}
         for row in rows:
             columns = [column for column, text in row.items() if column not in known and text not in NOTHING]
-            columns += [f"metadata.{name}" for name in _object(row.get("metadata")) if name in LIMITING]
+            columns += [f"metadata.{name}" for name in members_of(row.get("metadata")) if name in LIMITING]
             for column in columns:
                 found.setdefault(column, []).append(row.get(alias) or (row.get(id) or "")[:8])
         for column, whose in found.items():
@@ -264,12 +272,6 @@ def _tell_what_is_left_out(draft: Draft, dump: LitellmTables) -> None:
             draft.note(f"rows of {table}: {count:,} left out; paig has nothing that corresponds to them.")
 
 
-def _object(text: str | None) -> Mapping[str, object]:
-    """A JSON object's members with a value; of anything else, none."""
-    found = json.loads(text) if text else {}
-    return {name: value for name, value in found.items() if value} if isinstance(found, dict) else {}
-
-
 def _owners(
     draft: Draft, table: dict[str, Table], kind: str, rows: Iterable[Row], names: tuple[str, ...]
 ) -> dict[str | None, str]:
@@ -281,33 +283,9 @@ def _owners(
             continue
         wanted = next(text for name in names if (text := row.get(name)))
         name = found[id] = draft.label_for(wanted, table)
-        limits = _limits(draft, f"{kind} {wanted}", row)
+        limits = add_limits(draft, f"{kind} {wanted}", {OWNERS[kind]: name}, row)
         table[name] = {"limits": limits} if limits else {}
     return found
-
-
-def _limits(draft: Draft, where: str, row: Row) -> Table:
-    found: Table = {}
-    for budget, duration in _budgets(row):
-        limit = limit_of(draft, where, budget, duration)
-        if limit is not None and (limit[0] not in found or limit[1] < Decimal(str(found[limit[0]]))):
-            found[limit[0]] = limit[1]
-    for ours, theirs in (("requests_per_minute", "rpm_limit"), ("tokens_per_minute", "tpm_limit")):
-        if (rate := _number(row.get(theirs))) is not None and 0 < rate <= MOST_A_MINUTE:
-            found[ours] = int(rate)
-        elif rate is not None:
-            draft.note(f"{where}: its {theirs} of {rate:f} is left out{'; disable the key' if rate <= 0 else ''}.")
-    return found
-
-
-def _budgets(row: Row) -> Iterator[tuple[Decimal, str | None]]:
-    """Amounts and durations: the one budget of its own columns, and those of several windows."""
-    if (budget := _number(row.get("max_budget"))) is not None:
-        yield budget, row.get("budget_duration")
-    several = json.loads(row.get("budget_limits") or "null")
-    for one in several if isinstance(several, list) else ():
-        if isinstance(one, dict) and (budget := _number(str(one.get("max_budget")))) is not None:
-            yield budget, str(one["budget_duration"]) if one.get("budget_duration") else None
 
 
 def _field(text: str) -> str | None:
@@ -325,14 +303,6 @@ def _array(text: str | None) -> list[str]:
 def _elements(text: str) -> Iterator[str]:
     for quoted, plain in re.findall(r'"((?:[^"\\]|\\.)*)"|([^,{}"]+)', text):
         yield json.loads(f'"{quoted}"') if quoted else plain
-
-
-def _number(text: str | None) -> Decimal | None:
-    try:
-        number = Decimal(text) if text is not None else None
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() else None
 
 
 def _time(text: str | None) -> datetime | None:

@@ -190,7 +190,7 @@ def test_whatever_is_not_understood_is_listed() -> None:
         entry("openai/*", "openai/*"),
         litellm_settings={"drop_params": True},
         router_settings={"redis_host": "h"},
-        general_settings={"alerting": ["slack"]},
+        general_settings={"alerting": ["email"]},
         mcp_servers={},
     )
     assert notes == [
@@ -226,3 +226,46 @@ def test_a_file_that_is_not_a_configuration_is_refused(config: object) -> None:
 def test_kinds_are_those_of_the_gateway() -> None:
     """No provider is made of a kind that there is not."""
     assert set(KINDS.values()) <= set(GATEWAY_KINDS)
+
+
+def test_budgets_of_providers_and_deployments_become_named_limits() -> None:
+    """A provider that is several accounts here has no one counter, so that is told."""
+    draft = from_litellm(
+        {
+            "model_list": [
+                {
+                    "model_name": "chat",
+                    "litellm_params": {"model": "openai/gpt-5", "max_budget": 5, "budget_duration": "1d"},
+                },
+                {"model_name": "a", "litellm_params": {"model": "azure/a", "api_base": "https://a.openai.azure.com"}},
+                {"model_name": "b", "litellm_params": {"model": "azure/b", "api_base": "https://b.openai.azure.com"}},
+            ],
+            "router_settings": {
+                "provider_budget_config": {
+                    "openai": {"budget_limit": 100, "time_period": "30d"},
+                    "azure": {"budget_limit": 1e-12, "time_period": "1d"},
+                    "groq": {"budget_limit": 1, "time_period": "1d"},
+                }
+            },
+        }
+    )
+    limits = {
+        name: (limit.match.model_dump(exclude_none=True), limit.daily, limit.monthly)
+        for name, limit in parse(to_toml(draft, "A test.")).limits.items()
+    }
+    assert limits == {
+        "openai gpt-5": ({"provider": "openai", "model": "gpt-5"}, 5, None),
+        "openai": ({"provider": "openai"}, None, 100),
+    }
+    assert draft.notes == [
+        "router_settings.provider_budget_config.azure: give each of azure, azure-2 a share, as a limit with match = {"
+        " provider = … }.",
+        "router_settings.provider_budget_config.groq: there is no such provider in model_list.",
+    ]
+
+
+def test_alerts_go_where_they_went() -> None:
+    """LiteLLM reads the address of Slack's webhook from one variable."""
+    draft = from_litellm({"model_list": [], "general_settings": {"alerting": ["slack"]}})
+    assert draft.alerts == {"webhook": "env:SLACK_WEBHOOK_URL"}
+    assert draft.notes == ["Alerts go to the webhook in SLACK_WEBHOOK_URL, as there: set it where the gateway runs."]

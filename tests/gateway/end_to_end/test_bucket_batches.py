@@ -211,14 +211,19 @@ async def test_results_that_cannot_be_read_cost_the_most_that_they_could(
     for found in simulator.buckets.names("gs://results/lost") + simulator.buckets.names("s3://results/lost"):
         simulator.buckets.remove(found)
     time.later(15 * 86_400)
+    await until_settled(world, made)
+    rows = [row for row in await client.rows() if "custom_id" in row.tags]
+    assert [(row.certainty, row.error) for row in rows] == [("ceiling", "no-result")] * lines
+    assert sum(Decimal(row.cost) for row in rows) == held
+
+
+async def until_settled(world: World, made: httpx2.Response) -> None:
+    """Wait until the batch that an answer names is settled."""
 
     async def settled() -> bool:
         return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
 
     await until(settled)
-    rows = [row for row in await client.rows() if "custom_id" in row.tags]
-    assert [(row.certainty, row.error) for row in rows] == [("ceiling", "no-result")] * lines
-    assert sum(Decimal(row.cost) for row in rows) == held
 
 
 async def end_elsewhere(provider: Provider, kind: str, made: dict[str, Any]) -> None:
@@ -316,11 +321,7 @@ async def test_a_flat_price_for_what_cannot_be_read(provider: Provider) -> None:
     client = await client_of(world, "b-flat", "/proxy/bedrock-flat")
     made = await client.post("/model-invocation-job", json=bedrock_job("s3://requests/b-flat.jsonl"))
     assert made.status_code == 200, made.text
-
-    async def settled() -> bool:
-        return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
-
-    await until(settled)
+    await until_settled(world, made)
     row = await world.admin.request(made.headers["x-paig-request-id"])
     assert (Decimal(row.cost), row.certainty) == (Decimal("0.5"), "exact")
     assert (await client.get(arn_path(made.json()))).status_code == 200
@@ -380,11 +381,7 @@ async def test_a_cancelled_vertex_job_without_statistics(
     for found in simulator.buckets.names(folder):
         simulator.buckets.remove(found)
     time.later(15 * 86_400)
-
-    async def settled() -> bool:
-        return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
-
-    await until(settled)
+    await until_settled(world, made)
     rows = [row for row in await client.rows() if "custom_id" in row.tags]
     certainty, cost = ("ceiling", held) if statistics == "none" else ("exact", Decimal(0))
     assert [row.certainty for row in rows] == [certainty] * 4
@@ -564,11 +561,7 @@ async def test_a_stopped_job_with_lost_results(provider: Provider) -> None:
     [results] = [one for one in simulator.buckets.names("s3://results/part") if "manifest" not in one]
     simulator.buckets.put(results, simulator.buckets.get(results).splitlines()[0])
     time.later(15 * 86_400)
-
-    async def settled() -> bool:
-        return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
-
-    await until(settled)
+    await until_settled(world, made)
     rows = [row for row in await client.rows() if "custom_id" in row.tags]
     assert Counter((row.certainty, Decimal(row.cost) > 0) for row in rows) == {
         ("exact", True): 1, ("ceiling", True): 1, ("exact", False): 2,

@@ -164,7 +164,7 @@ def tables() -> str:
         "## Listed prices\n",
         "Models that neither the price book nor the table above has are priced from the price list of LiteLLM 1.110.2 "
         "(2026-11), which others maintain. A model is taken only if that list names the provider's own page for it "
-        "(Novita's and Bedrock's rows need none) and one price for all tokens of a kind; rows that contradict the "
+        "(of Novita and Bedrock it names none) and one price for all tokens of a kind; rows that contradict the "
         "price book are left out. "
         "`listed_prices.json` (in `src/paig_gateway/pricing`) has the prices, per million tokens, and the pages. "
         "A cost at such a price is `exact` if the usage is: the certainty says how the usage is known, not how old a "

@@ -56,7 +56,7 @@ MODIFIED = ("_flex", "_priority", "_batches")
 OTHERS = ("artificialanalysis.ai", "vercel.com")  # pages of others than the provider
 MODES = {"chat", "responses", "completion", "embedding"}
 WITHOUT_PAGE = frozenset({"novita", "bedrock", "bedrock_converse"})
-"""Providers whose rows name no page, and are believed for being that provider's own."""
+"""Providers whose rows are taken without a page: they hold that provider's own prices."""
 DOUBTFUL = {
     # The models that they are made of have other rates above 272,000 tokens, and these rows have none.
     *("gpt-6-astra-law", "gpt-5.5-cyber-preview"),

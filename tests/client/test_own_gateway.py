@@ -51,7 +51,7 @@ def test_the_found_token_goes_to_the_running_gateway_alone(clean_environment: Pa
 
 @pytest.mark.parametrize(("listens", "use"), [("http://0.0.0.0:1", "127.0.0.1"), ("http://[::]:1", r"\[::1\]")])
 def test_where_it_listens_at_all_addresses_one_is_named(clean_environment: Path, listens: str, use: str) -> None:
-    """The advice is an address that can be used, for `[::]` and `0.0.0.0` can not."""
+    """The advice names an address that a client can use: `[::]` and `0.0.0.0` are none."""
     with gateway_at(clean_environment, listens):
         check(access("http://127.0.0.1:1"))
         with pytest.raises(WrongListenerError, match=f"but at http://{use}:1"):

@@ -212,6 +212,25 @@ async def test_the_usage_of_a_costly_body_is_read(replayed: World, replay: Repla
     assert (row.certainty, row.cost) == ("exact", Decimal("0.0175"))
 
 
+async def test_costly_answers_about_stored_objects(
+    replayed: World, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a creation must be read; a batch is relayed unread, because its results may stand in it."""
+    monkeypatch.setattr(metering, "MOST_VALUES", 50_000)
+    batches, auth = "/proxy/anthropic/v1/messages/batches", {"x-api-key": replayed.key}
+    question = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    answering(replay, b'{"id":"msgbatch_1","type":"message_batch","processing_status":"in_progress"}')
+    creation = {"requests": [{"custom_id": "a", "params": question}]}
+    made = await replayed.http.post(batches, headers=auth, json=creation)
+    assert made.status_code == 200, made.text
+    body = b'{"id":"msgbatch_1","type":"message_batch","data":[' + b"{}," * 20_000 + b"0]}"
+    answering(replay, body)
+    assert (await replayed.http.get(f"{batches}/msgbatch_1", headers=auth)).content == body
+    refused = await replayed.http.post(batches, headers=auth, json=creation)
+    assert (refused.status_code, "too many values" in refused.text) == (502, True)
+    assert (await row_of(replayed, refused)).certainty == "ceiling"
+
+
 @pytest.mark.parametrize("shape", [b'{"a":%b}', b"[%b]", b'[{"a":%b}]'])
 def test_a_deep_message_of_the_live_api(shape: bytes) -> None:
     """It is read or refused, in whichever member the depth is."""

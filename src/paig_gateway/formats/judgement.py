@@ -85,11 +85,10 @@ def _has_answer(fmt: Format, top: reading.Members) -> bool:
 
 
 def _may_answer(name: str, top: reading.Members) -> bool:
-    """Whether a member may be the answer: a message that is a text says what went wrong, with whichever request id."""
-    if name not in ("message", "request_id"):
+    """Whether a member may be the answer: a `message` that is text is of an error, and a `request_id` beside it too."""
+    if name not in ("message", "request_id") or "message" not in top:
         return True
-    says = "message" in top and bytes(top["message"]).lstrip()[:1] != b"{"
-    return not says
+    return bytes(top["message"]).lstrip()[:1] == b"{"
 
 
 def _says_anything(choices: reading.Raw) -> bool:

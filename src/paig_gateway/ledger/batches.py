@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
-from sqlalchemy import text as sql
 
 from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.upsert import insert_into
@@ -22,8 +21,6 @@ TAKEN = timedelta(minutes=2)
 """For how long a node has a batch to itself."""
 INPUTS_KEPT = timedelta(days=31)
 """How long a file's lines are kept: OpenAI keeps files of batches for thirty days."""
-_WORK_LOCK = sql("SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))")
-"""The lock that PostgreSQL's settlements of the same work take too."""
 AT_ONCE = 20
 """Batches that are looked at in one round."""
 
@@ -72,8 +69,10 @@ def begin(connection: Connection, batch: OpenBatch, look_at: datetime, lines: by
         KnownJobError: The batch is kept already, or charged; nothing may be written.
     """
     if connection.dialect.name == "postgresql":
+        from paig_gateway.ledger.postgres import WORK_LOCKS  # its driver is slow to import, and not needed with SQLite
+
         # Of two transactions with the same job the second waits here; SQLite has one writer at a time anyway.
-        connection.execute(_WORK_LOCK, {"work": text(batch.work_id)})
+        connection.exec_driver_sql(WORK_LOCKS, ([text(batch.work_id)],))
     for jobs in (BATCHES, REQUESTS):  # in this order, since a charged batch leaves the first for the second
         same = jobs.c.provider == batch.provider, jobs.c.work_id == text(batch.work_id)
         known = connection.execute(select(jobs.c.id).where(*same).limit(1)).scalar()

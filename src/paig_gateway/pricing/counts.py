@@ -234,10 +234,10 @@ def executed(*kinds: str) -> Count:
 
 
 def called(name: str) -> Count:
-    """Calls of a built-in function that the provider runs under a reserved name."""
+    """Calls of a built-in function under a reserved name; billed only where they end the answer (Moonshot's docs)."""
 
     def counted(body: Json, call: Call) -> int | None:
-        choices = each(body.get("choices"))
+        choices = (one for one in each(body.get("choices")) if dig(one, "finish_reason") == "tool_calls")
         calls = (one for choice in choices for one in each(dig(choice, "message", "tool_calls")))
         return sum(dig(one, "function", "name") == name for one in calls) or None
 

@@ -14,7 +14,7 @@ _ROUTING_SUFFIX = re.compile(r"(?::[a-z0-9-]+)+$")
 _PRESET = re.compile(r"(?<=.)@preset/[^/]+$")
 _GOOGLE_PREFIX = re.compile(r"^(?:.*/)?(?:models|publishers)/|^[a-z0-9-]+/(?=[^/]+$)")
 _BEDROCK_REGION = re.compile(r"^(?:(?P<geography>[a-z]{2}|apac|us-gov)|global)\.")
-"""Bedrock's inference profiles: of a geography, which cost the same in all of them, or of the whole world."""
+"""Bedrock's inference profiles: of a geography, or of the whole world."""
 _VERSION = re.compile(r"@[a-z0-9-]+$")
 
 ROUTERS = re.compile(r"openrouter/(?:auto|free|fusion|pareto|bodybuilder).*|switchpoint/router|@preset/.+|~.+/.+")

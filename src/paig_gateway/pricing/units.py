@@ -198,9 +198,8 @@ UNITS: tuple[Unit, ...] = (
     Unit(
         "web_searches",
         _CHAT,
-        "calls of `$web_search` (Moonshot): the answer does not say which of them are billed",
+        "calls of `$web_search` in a choice whose `finish_reason` is `tool_calls` (Moonshot)",
         counts.called("$web_search"),
-        complete=False,
     ),
     Unit(
         "web_searches",

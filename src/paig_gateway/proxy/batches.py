@@ -292,8 +292,10 @@ class Batches:
                 await self.ledger.settle(Settlement(batch.id, self.now(), 0, "exact", status=200))
                 return
             if lines is not None and lines.at_flat_price:
-                end = Settlement(batch.id, self.now(), ceiling, "exact", status=200, work_id=batch.work_id)
-                await self.ledger.settle(replace(end, provider=batch.provider))
+                end = Settlement(
+                    batch.id, self.now(), ceiling, "exact", provider=batch.provider, status=200, work_id=batch.work_id
+                )
+                await self.ledger.settle(end)
                 await asyncio.to_thread(rows.end, self.engine, batch.id)
         except LookupError:
             log.error("batch %s is charged at its ceiling: this node was taken for dead meanwhile", batch.work_id)

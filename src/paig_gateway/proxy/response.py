@@ -171,7 +171,10 @@ class ResponseRelay:
             return
         if self.exchange.operation != "read":
             raise UpstreamBroken("the answer is too long to be read", sent=True)
-        # An object of this size is a batch with its results: relay it unread.
+        self._relay_unread()
+
+    def _relay_unread(self) -> None:
+        """Relay an object that is too long to be read: a batch with its results."""
         self._holding = self._reads = False
         self._start_as_it_is()
         self.client.write(b"".join(self._kept))
@@ -187,7 +190,11 @@ class ResponseRelay:
         except ValueError:
             raise UpstreamBroken("the answer is not in its content encoding", sent=True) from None
         if takes_long(plain):
-            raise UpstreamBroken("the answer has too many values to be read", sent=True)
+            if self.exchange.operation != "read":
+                raise UpstreamBroken("the answer has too many values to be read", sent=True)
+            self._relay_unread()
+            self._end()
+            return
         if model_lists.narrows(self.exchange, self.response.status):
             body = model_lists.narrowed(self.exchange.caller, plain)
         else:

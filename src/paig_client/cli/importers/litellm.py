@@ -94,12 +94,12 @@ def from_litellm(config: object) -> Draft:
         raise ValueError("it has no model_list: is it LiteLLM's config.yaml?")
     draft = Draft()
     deployments = [found for number, entry in enumerate(listed) if (found := _deployment(draft, number, entry))]
-    settings = _object(config.get("litellm_settings"))
-    router = _object(config.get("router_settings"))
+    settings = object_of(config.get("litellm_settings"))
+    router = object_of(config.get("router_settings"))
     _routes(draft, deployments, _fallbacks(settings, router, draft), _choice(router))
     _budget(draft, settings)
     _provider_budgets(draft, router)
-    general = _object(config.get("general_settings"))
+    general = object_of(config.get("general_settings"))
     if "slack" in _list(general.get("alerting")):
         draft.alerts["webhook"] = "env:SLACK_WEBHOOK_URL"
         draft.note("Alerts go to the webhook in SLACK_WEBHOOK_URL, as there: set it where the gateway runs.")
@@ -108,19 +108,19 @@ def from_litellm(config: object) -> Draft:
     understood = {"fallbacks", "default_fallbacks", "provider_budget_config"}
     _leave(draft, router, "router_settings", understood | ({"routing_strategy"} if _choice(router) else set()))
     _leave(draft, general, "general_settings", ("alerting",) if general.get("alerting") == ["slack"] else ())
-    _leave(draft, _object(config.get("environment_variables")), "environment_variables")
+    _leave(draft, object_of(config.get("environment_variables")), "environment_variables")
     return draft
 
 
 def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
     """Put a deployment's provider and price into the draft, and return it; None if its provider is not supported."""
-    found, where = _object(entry), f"model_list[{number}]"
-    parameters = _object(found.get("litellm_params"))
+    found, where = object_of(entry), f"model_list[{number}]"
+    parameters = object_of(found.get("litellm_params"))
     name, spoken = _text(found.get("model_name")), _text(parameters.get("model"))
     if not name or not spoken:
         draft.note(f"{where} has no model_name, or no model in its litellm_params.")
         return None
-    info = _object(found.get("model_info"))
+    info = object_of(found.get("model_info"))
     draft.models.add(name)
     for group in _list(info.get("access_groups")):
         draft.groups.setdefault(str(group), []).append(name)
@@ -279,7 +279,7 @@ def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list
     found: dict[str, list[str]] = {}
     for source in (settings, router):
         for entry in _list(source.get("fallbacks")):
-            for name, others in _object(entry).items():
+            for name, others in object_of(entry).items():
                 found[str(name)] = [str(other) for other in _list(others) if isinstance(other, str)]
                 if len(found[str(name)]) != len(_list(others)):
                     draft.note(f"Fallbacks of {name} that change more than the model are left out.")
@@ -339,9 +339,9 @@ def _budget(draft: Draft, settings: Object) -> None:
 
 def _provider_budgets(draft: Draft, router: Object) -> None:
     """A limit for each provider that has a budget, if it is one account here."""
-    for service, given in _object(router.get("provider_budget_config")).items():
+    for service, given in object_of(router.get("provider_budget_config")).items():
         where = f"router_settings.provider_budget_config.{service}"
-        found = _object(given)
+        found = object_of(given)
         budget = _number(found.get("budget_limit", found.get("max_budget")))
         duration = _text(found.get("time_period", found.get("budget_duration")))
         kind = KINDS.get(str(service))
@@ -377,7 +377,8 @@ def _leave(draft: Draft, found: Object, where: str = "", known: Iterable[str] = 
             draft.note(f"{path}{f': {_HINTS[path]}' if path in _HINTS else ''}")
 
 
-def _object(value: object) -> Object:
+def object_of(value: object) -> Object:
+    """The value if it is an object; else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

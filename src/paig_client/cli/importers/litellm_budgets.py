@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 
 from paig_client.cli.importers.draft import Draft, Table
-from paig_client.cli.importers.litellm import limit_of
+from paig_client.cli.importers.litellm import limit_of, object_of
 
 Row = Mapping[str, str | None]
 
@@ -140,10 +140,10 @@ def _of_models(row: Row) -> dict[str, dict[str, str | None]]:
     metadata = members_of(row.get("metadata"))
     found: dict[str, dict[str, str | None]] = {}
     for model, given in {
-        **_object(metadata.get("model_max_budget")),
+        **object_of(metadata.get("model_max_budget")),
         **members_of(row.get("model_max_budget")),
     }.items():
-        one = _object(given) or {"max_budget": given}
+        one = object_of(given) or {"max_budget": given}
         found[model] = {
             name: str(value)
             for name, other in (("max_budget", "budget_limit"), ("budget_duration", "time_period"))
@@ -151,13 +151,9 @@ def _of_models(row: Row) -> dict[str, dict[str, str | None]]:
         }
         found[model] |= {name: str(one[name]) for name in RATES.values() if one.get(name) is not None}
     for theirs in RATES.values():
-        for model, rate in _object(metadata.get(f"model_{theirs}")).items():
+        for model, rate in object_of(metadata.get(f"model_{theirs}")).items():
             found.setdefault(model, {})[theirs] = str(rate)
     return found
-
-
-def _object(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
 
 
 def _name_in_list(draft: Draft, where: str, model: str) -> str:
